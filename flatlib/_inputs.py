@@ -1,0 +1,47 @@
+"""Checks of arguments, shared by the public functions.
+
+Shapes and dtypes are always checked. Values (finiteness, consistency) can be checked only outside
+`jit` and `vmap`: inside a trace an array has no value yet, and the outcome travels as a status.
+"""
+
+import jax
+import jax.numpy as jnp
+
+FLOAT64_REMEDY = (
+    "turn on double precision before creating arrays: jax.config.update('jax_enable_x64', True)"
+)
+
+
+def is_traced(*values):
+    """Whether any of the values is a tracer, so that its numbers cannot be read."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+
+
+def as_float64(name, value, ndim=None, shape=None):
+    """Return `value` as a float64 array, or raise an error that names the argument.
+
+    Integers and Python numbers are converted; float32 is refused, because recovery is judged at
+    an accuracy (1e-6) that float32 cannot reach.
+    """
+    if not jax.config.jax_enable_x64:
+        raise TypeError(f"`{name}` needs float64, and JAX is in float32 mode: {FLOAT64_REMEDY}.")
+    array = jnp.asarray(value)
+    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+        raise TypeError(f"`{name}` must be real, but its dtype is {array.dtype}.")
+    if array.dtype in (jnp.float32, jnp.float16, jnp.bfloat16):
+        raise TypeError(f"`{name}` must be float64, but is {array.dtype}: {FLOAT64_REMEDY}.")
+    array = array.astype(jnp.float64)
+    if ndim is not None and array.ndim != ndim:
+        raise ValueError(f"`{name}` must have {ndim} axes, but has shape {array.shape}.")
+    if shape is not None and array.shape != tuple(shape):
+        raise ValueError(f"`{name}` must have shape {tuple(shape)}, but has shape {array.shape}.")
+    if not is_traced(array) and not bool(jnp.all(jnp.isfinite(array))):
+        raise ValueError(f"`{name}` has NaN or infinite entries: remove or replace them first.")
+    return array
+
+
+def positive_integer(name, value, minimum=1):
+    """Return `value` as an int of at least `minimum`, or raise an error naming the argument."""
+    if isinstance(value, bool) or int(value) != value or value < minimum:
+        raise ValueError(f"`{name}` must be an integer of at least {minimum}, but is {value!r}.")
+    return int(value)
