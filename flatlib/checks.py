@@ -9,7 +9,7 @@ import math
 
 
 class ClaimFailed(AssertionError):
-    """A checked claim does not hold: the observed error exceeds the tolerance, or is not a number."""
+    """A checked claim does not hold: its error exceeds the tolerance or is not a number."""
 
 
 def check(statement, claim, error, tolerance):
