@@ -14,11 +14,13 @@ from flatlib.measurements import (
     quadratic_sensing,
     rank_one,
 )
+from flatlib.notebook import animate, setup_notebook, show
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ClaimFailed",
+    "animate",
     "bernoulli_completion",
     "bilinear_sensing",
     "check",
@@ -31,4 +33,6 @@ __all__ = [
     "quadratic",
     "quadratic_sensing",
     "rank_one",
+    "setup_notebook",
+    "show",
 ]
