@@ -195,6 +195,7 @@ def _render(draw, frames, figsize):
     from PIL import Image
 
     fig = Figure(figsize=figsize, dpi=_FRAME_DPI, layout="constrained")
+    fig.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
     canvas = FigureCanvasAgg(fig)
     images = []
     for frame in frames:
@@ -222,7 +223,8 @@ def _player(number, images, width, height, caption, alt, fps, still):
     assets = pathlib.Path(__file__).parent
     return (
         f'<figure class="fl-animation" id="{identifier}" data-label="{number}" '
-        f'data-fps="{fps:g}" data-still="{still}" data-lm-suppress-shortcuts="true">\n'
+        f'data-fps="{fps:g}" data-still="{still}" data-lm-suppress-shortcuts="true" '
+        f'style="max-width: {width}px">\n'
         f'<img src="{uris[still]}" alt="{html.escape(alt)}" width="{width}" height="{height}">\n'
         f'<script type="application/json" class="fl-frames">\n{listing}\n</script>\n'
         f"<style>\n{(assets / 'player.css').read_text()}</style>\n"
