@@ -1,6 +1,13 @@
 """flatlib: the companion library of the course on flat minima in low-rank matrix recovery."""
 
 from flatlib.checks import ClaimFailed, check
+from flatlib.flatness import (
+    block_traces,
+    factor_loss,
+    hessian_trace,
+    scaled_trace,
+    top_eigenvalue,
+)
 from flatlib.measurements import (
     bernoulli_completion,
     bilinear_sensing,
@@ -15,24 +22,34 @@ from flatlib.measurements import (
     rank_one,
 )
 from flatlib.notebook import animate, setup_notebook, show
+from flatlib.training import TrainingStatus, Trajectory, minibatches, train
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ClaimFailed",
+    "TrainingStatus",
+    "Trajectory",
     "animate",
     "bernoulli_completion",
     "bilinear_sensing",
+    "block_traces",
     "check",
     "dense",
     "entries",
+    "factor_loss",
     "gaussian_sensing",
+    "hessian_trace",
     "identity",
     "low_rank",
     "low_rank_symmetric",
+    "minibatches",
     "quadratic",
     "quadratic_sensing",
     "rank_one",
+    "scaled_trace",
     "setup_notebook",
     "show",
+    "top_eigenvalue",
+    "train",
 ]

@@ -72,6 +72,31 @@ class LinearMap:
         row_gram, column_gram = self._grams()
         return _psd_sqrt(row_gram), _psd_sqrt(column_gram)
 
+    def squared_rescaling(self):
+        """The squares D1^2 (d1, d1) and D2^2 (d2, d2): no square root, always differentiable."""
+        return self._grams()
+
+    def subset(self, indices):
+        """The map of the measurements with these integer indices, repetitions allowed.
+
+        An index outside 0, ..., m-1 raises IndexError; inside `jit` and `vmap`, where it cannot,
+        the nearest valid index is taken instead.
+        """
+        indices = jnp.atleast_1d(jnp.asarray(indices))
+        if indices.ndim != 1 or not jnp.issubdtype(indices.dtype, jnp.integer):
+            raise TypeError(
+                "`indices` must be a vector of integers, but has shape "
+                f"{indices.shape} and dtype {indices.dtype}."
+            )
+        if not is_traced(indices) and not bool(jnp.all((indices >= 0) & (indices < self.m))):
+            raise IndexError(f"`indices` must lie in 0, ..., {self.m - 1}.")
+        return self._subset(jnp.clip(indices, 0, self.m - 1))
+
+    def _subset(self, indices):
+        fields = dataclasses.fields(self)
+        arrays = {f.name: getattr(self, f.name)[indices] for f in fields if f.name != "shape"}
+        return dataclasses.replace(self, **arrays)
+
 
 def _register(*, data, meta=()):
     return functools.partial(
@@ -98,6 +123,12 @@ class Identity(LinearMap):
 
     def _grams(self):
         return jnp.eye(self.shape[0]), jnp.eye(self.shape[1])
+
+    def _subset(self, indices):
+        raise TypeError(
+            "`identity` observes the whole matrix at once and has no subset: for single entries "
+            "use `entries(mask)`."
+        )
 
 
 @_register(data=("A",))
@@ -206,13 +237,14 @@ class Entries(LinearMap):
 
     def rescaling(self):
         """D1 (d1, d1) and D2 (d2, d2): diagonal, the square roots of the observed marginals."""
+        row_gram, column_gram = self._grams()
+        return jnp.sqrt(row_gram), jnp.sqrt(column_gram)
+
+    def _grams(self):
         d1, d2 = self.shape
         per_row = jnp.zeros(d1).at[self.rows].add(1.0)
         per_column = jnp.zeros(d2).at[self.columns].add(1.0)
-        return (
-            jnp.diag(jnp.sqrt(per_row / (self.m * d2))),
-            jnp.diag(jnp.sqrt(per_column / (self.m * d1))),
-        )
+        return jnp.diag(per_row / (self.m * d2)), jnp.diag(per_column / (self.m * d1))
 
 
 def _shape(shape):

@@ -1,0 +1,267 @@
+r"""How flat a loss is at a point: traces and the largest eigenvalue of its Hessian.
+
+For the factorised loss f(L, R) = (1/m)|A(L R^T) - b|^2 the traces of the two diagonal blocks of the
+Hessian are closed forms in D1 and D2 (Ding, Drusvyatskiy, Fazel, Harchaoui 2024, Lemmas 2.1 and
+3.1),
+
+    tr(L block) = 2 d1 |D2 R|_F^2,     tr(R block) = 2 d2 |D1 L|_F^2,
+
+and the scaled trace is 2|D1 L|_F^2 + 2|D2 R|_F^2. The paper states this where the loss is zero; it
+holds at every point, because the loss is quadratic in each factor alone. `block_traces` and
+`scaled_trace` cost microseconds and are what to use for two factors. `hessian_trace` and
+`top_eigenvalue` are for any twice differentiable loss of any pytree of parameters: they see the
+Hessian through its products with vectors only, with the estimators of `matfree`.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from flatlib._inputs import as_float64, is_traced, positive_integer
+
+_CHUNK = 64  # Hessian-vector products held in memory at once by the exact trace
+_DENSE = 256  # up to this many parameters the top eigenvalue comes from the dense Hessian
+_KRYLOV = 64  # dimension of the Krylov space between two restarts
+
+
+def factor_loss(op, b):
+    """The loss of two factors, f(L, R) = (1/m)|A(L R^T) - b|^2.
+
+    Parameters
+    ----------
+    op : measurement map
+    b : measurements (m,)
+
+    Returns
+    -------
+    loss(params, batch=None, key=None) -> scalar, with params = (L, R), L (d1, k) and R (d2, k).
+        `batch` holds the indices of the measurements to average over; None means all of them.
+        `key` is accepted and not used, so that the loss has the signature of `train`.
+    """
+    b = as_float64("b", b, shape=(op.m,))
+
+    def loss(params, batch=None, key=None):
+        L, R = _factors(op, *params)
+        if batch is None:
+            seen, labels = op, b
+        else:
+            seen = op.subset(batch)
+            labels = b[jnp.atleast_1d(batch)]
+        return jnp.mean((seen(L @ R.T) - labels) ** 2)
+
+    return loss
+
+
+def block_traces(op, L, R):
+    """Traces of the L block and of the R block of the Hessian of `factor_loss`.
+
+    Valid at every point, not only where the loss is zero.
+
+    Parameters
+    ----------
+    op : measurement map
+    L, R : factors (d1, k) and (d2, k)
+
+    Returns
+    -------
+    (2 d1 |D2 R|_F^2, 2 d2 |D1 L|_F^2)
+
+    Source: Ding et al. (2024), Lemmas 2.1 and 3.1.
+    """
+    L, R = _factors(op, L, R)
+    row_gram, column_gram = op.squared_rescaling()
+    d1, d2 = op.shape
+    return 2 * d1 * jnp.vdot(R, column_gram @ R), 2 * d2 * jnp.vdot(L, row_gram @ L)
+
+
+def scaled_trace(op, L, R):
+    """The scaled trace of the Hessian of `factor_loss`, 2|D1 L|_F^2 + 2|D2 R|_F^2.
+
+    The trace of the L block divided by d1 plus the trace of the R block divided by d2. Valid at
+    every point.
+
+    Parameters
+    ----------
+    op : measurement map
+    L, R : factors (d1, k) and (d2, k)
+
+    Source: Ding et al. (2024), Section 3.
+    """
+    left, right = block_traces(op, L, R)
+    d1, d2 = op.shape
+    return left / d1 + right / d2
+
+
+def hessian_trace(loss, params, method="exact", *, key=None, products=64):
+    """Trace of the Hessian of a loss, exact or estimated from Hessian-vector products.
+
+    Parameters
+    ----------
+    loss : function of params with a scalar value, twice differentiable
+    params : pytree of float64 arrays with n numbers in total
+    method : "exact" takes n products, one for each parameter, 64 of them in memory at a time;
+        "hutchinson" averages v^T H v over random signs v, one product for each of them;
+        "xtrace" spends half of the products on finding the range of H, where it is exact, and
+        uses each of its probes for the remainder too (Epperly, Tropp, Webber 2024)
+    key : random key, needed by the two estimators
+    products : budget of the estimators, the number of Hessian-vector products. With
+        "xtrace" an odd one is left over, and from n products on the exact trace is returned.
+
+    Returns
+    -------
+    Scalar. Both estimators are unbiased. XTrace is exact when the rank of H is below products/2,
+    and far more accurate than Hutchinson when the eigenvalues decay. With a fixed key all three are
+    smooth functions of params, for use as a penalty under `jit` and `grad`; there prefer
+    "hutchinson" (see Notes).
+
+    Notes
+    -----
+    The derivative of "xtrace" passes through a QR factorisation and does not exist where the rank
+    of H is below products/2; the derivative of "hutchinson" always does, and costs about three
+    times the value.
+
+    Outside `jit` every call compiles anew. For repeated calls compile once:
+    ``jax.jit(lambda params: fl.hessian_trace(loss, params))``.
+
+    Raises
+    ------
+    ValueError for an unknown method, a missing key, a budget below one product (two for "xtrace")
+    or a loss that is not scalar; TypeError for parameters that are not float64.
+    """
+    flat, product = _hessian_product(loss, params)
+    if method == "exact":
+        return jax.jit(lambda x: _exact_trace(product, x))(flat)
+    if method not in ("hutchinson", "xtrace"):
+        raise ValueError(f"`method` must be 'exact', 'hutchinson' or 'xtrace', but is {method!r}.")
+    if key is None:
+        raise ValueError(f"`key` is needed by {method!r}: pass key=jax.random.key(0), say.")
+    products = positive_integer("products", products, minimum=1 + (method == "xtrace"))
+    if method == "xtrace" and products >= flat.size:
+        return jax.jit(lambda x: _exact_trace(product, x))(flat)
+
+    from matfree import stochtrace
+
+    if method == "hutchinson":
+        sampler = stochtrace.sampler_signs(jnp.zeros(flat.size), num=products)
+        estimate = stochtrace.estimator_monte_carlo(stochtrace.monte_carlo_trace(), sampler)
+    else:
+        sampler = stochtrace.sampler_sphere(jnp.zeros(flat.size), num=products // 2)
+        estimate = stochtrace.estimator_leave_one_out(stochtrace.leave_one_out_xtrace(), sampler)
+    return jax.jit(lambda x: estimate(lambda v: product(x, v), key))(flat)
+
+
+def top_eigenvalue(loss, params, *, key, tolerance=1e-8, restarts=100):
+    """The largest eigenvalue of the Hessian of a loss: the algebraically largest, with its sign.
+
+    Up to 256 parameters the Hessian is formed; beyond, restarted Lanczos (64 products and one more
+    for the residual between restarts) until |H v - lambda v| <= tolerance times the largest
+    eigenvalue met in absolute value. The residual proves that an eigenvalue lies that close; that
+    it is the largest one is certain only in the sense that a random start finds it.
+
+    Parameters
+    ----------
+    loss : function of params with a scalar value, twice differentiable
+    params : pytree of float64 arrays
+    key : random key of the starting vector
+    tolerance : bound on the relative residual
+    restarts : how often Lanczos may restart
+
+    Returns
+    -------
+    Scalar; its derivative with respect to params is right wherever the eigenvalue is simple.
+
+    Raises
+    ------
+    RuntimeError if Lanczos has not converged; inside `jit` or `vmap`, where nothing can be raised,
+    the value is NaN instead. ValueError for a loss that is not scalar; TypeError for parameters
+    that are not float64.
+    """
+    flat, product = _hessian_product(loss, params)
+    find = _top_dense if flat.size <= _DENSE else _top_lanczos
+    restarts = positive_integer("restarts", restarts)
+
+    @jax.jit
+    def run(x):
+        fixed = jax.lax.stop_gradient(x)
+        vector, converged = find(lambda v: product(fixed, v), x.size, key, tolerance, restarts)
+        vector = jax.lax.stop_gradient(vector)
+        value = jnp.vdot(vector, product(x, vector))  # its derivative is v^T H' v, as it should be
+        return jnp.where(converged, value, jnp.nan), converged
+
+    value, converged = run(flat)
+    if not is_traced(converged) and not bool(converged):
+        raise RuntimeError(
+            f"Lanczos has not reached the residual {tolerance:g} in {restarts} restarts: raise "
+            "`restarts` or `tolerance`, or look for NaN in the Hessian."
+        )
+    return value
+
+
+def _factors(op, L, R):
+    d1, d2 = op.shape
+    L, R = as_float64("L", L, ndim=2), as_float64("R", R, ndim=2)
+    if L.shape[0] != d1 or R.shape[0] != d2 or L.shape[1] != R.shape[1]:
+        raise ValueError(
+            f"`L` and `R` must have shapes ({d1}, k) and ({d2}, k) with one k, but have "
+            f"{L.shape} and {R.shape}."
+        )
+    return L, R
+
+
+def _hessian_product(loss, params):
+    """The parameters as a vector x (n,), and the function (x, v) -> H(x) v."""
+    params = jax.tree.map(lambda leaf: as_float64("params", leaf), params)
+    flat, unravel = ravel_pytree(params)
+    value = jax.eval_shape(loss, params)
+    if getattr(value, "shape", None) != ():
+        raise ValueError(f"`loss` must return a scalar, but returns {value}.")
+    gradient = jax.grad(lambda x: loss(unravel(x)))
+    return flat, lambda x, v: jax.jvp(gradient, (x,), (v,))[1]
+
+
+def _exact_trace(product, x):
+    def diagonal(i):
+        return product(x, jnp.zeros_like(x).at[i].set(1.0))[i]
+
+    return jnp.sum(jax.lax.map(diagonal, jnp.arange(x.size), batch_size=_CHUNK))
+
+
+def _top_dense(product, size, key, tolerance, restarts):
+    hessian = jax.vmap(product)(jnp.eye(size))
+    return jnp.linalg.eigh((hessian + hessian.T) / 2)[1][:, -1], jnp.all(jnp.isfinite(hessian))
+
+
+def _top_lanczos(product, size, key, tolerance, restarts):
+    from matfree import decomp
+
+    tridiagonalise = decomp.tridiag_sym(_KRYLOV, materialize=False, custom_vjp=False)
+
+    def ritz(start):
+        basis, (diagonal, off), *_ = tridiagonalise(product, start)
+        # When the Krylov space is exhausted (few distinct eigenvalues) the rest of the basis is
+        # noise or NaN. The part before it is an invariant subspace: keep that.
+        scale = jnp.max(jnp.abs(jnp.nan_to_num(jnp.concatenate([diagonal, off]))))
+        alive = jnp.cumprod(jnp.abs(off) > 1e-12 * scale)
+        alive = jnp.concatenate([jnp.ones(1), alive.astype(off.dtype)])
+        lowest = -2.0 * jnp.sum(jnp.abs(jnp.where(alive > 0, diagonal, 0.0))) - 1.0
+        diagonal = jnp.where(alive > 0, diagonal, lowest)
+        off = jnp.where(alive[1:] > 0, off, 0.0)
+        values, vectors = jnp.linalg.eigh(jnp.diag(diagonal) + jnp.diag(off, 1) + jnp.diag(off, -1))
+        vector = jnp.where(alive > 0, vectors[:, -1], 0.0) @ jnp.where(alive[:, None] > 0, basis, 0)
+        vector = vector / jnp.linalg.norm(vector)
+        image = product(vector)
+        residual = jnp.linalg.norm(image - jnp.vdot(vector, image) * vector)
+        scale = jnp.max(jnp.abs(jnp.where(alive > 0, diagonal, 0.0)))
+        return vector, residual <= tolerance * jnp.maximum(scale, jnp.abs(values[-1]))
+
+    def unfinished(state):
+        vector, converged, count = state
+        return ~converged & (count < restarts) & jnp.all(jnp.isfinite(vector))
+
+    def restart(state):
+        vector, _, count = state
+        return *ritz(vector), count + 1
+
+    start = jax.random.normal(key, (size,), jnp.float64)
+    vector, converged, _ = jax.lax.while_loop(unfinished, restart, (*ritz(start), 0))
+    return vector, converged
