@@ -1,6 +1,15 @@
 """flatlib: the companion library of the course on flat minima in low-rank matrix recovery."""
 
 from flatlib.checks import ClaimFailed, check
+from flatlib.convex import (
+    Solution,
+    Status,
+    flat_factors,
+    flat_norm,
+    flat_solution,
+    nuclear_solution,
+    penalized_solution,
+)
 from flatlib.flatness import (
     block_traces,
     factor_loss,
@@ -28,6 +37,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ClaimFailed",
+    "Solution",
+    "Status",
     "TrainingStatus",
     "Trajectory",
     "animate",
@@ -38,12 +49,17 @@ __all__ = [
     "dense",
     "entries",
     "factor_loss",
+    "flat_factors",
+    "flat_norm",
+    "flat_solution",
     "gaussian_sensing",
     "hessian_trace",
     "identity",
     "low_rank",
     "low_rank_symmetric",
     "minibatches",
+    "nuclear_solution",
+    "penalized_solution",
     "quadratic",
     "quadratic_sensing",
     "rank_one",

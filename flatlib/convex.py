@@ -1,0 +1,553 @@
+r"""Convex programs of flatness: the flattest and the nuclear-norm interpolant, with certified gaps.
+
+Theorem 3.2 of Ding, Drusvyatskiy, Fazel, Harchaoui (2024): the smallest scaled trace over the
+solutions of A(L R^T) = b is four times the value of
+
+    minimise |D1 X D2|_*   subject to   A(X) = b                                    (flat program)
+
+whenever a minimiser of (flat program) has rank at most k. With D1 = D2 = I it is plain
+nuclear-norm minimisation. For noisy b, where interpolation means little, the same matrices enter
+
+    minimise (1/m) |A(X) - b|^2 + 4 strength |D1 X D2|_*                       (penalised program)
+
+Method. In the whitened variable Y = D1 X D2 with B(Y) = A(D1^{-1} Y D2^{-1}), Douglas-Rachford
+splitting alternates the proximal map of the measurements, y = s - B* H (B s - b) with
+H = (B B*)^{-1} (the penalised program: H = (B B* + c I)^{-1}), and singular value soft
+thresholding, z = SVT(2y - s); type-II Anderson acceleration extrapolates the sequence of s.
+Every step leaves W = (y - s)/gamma in the range of B*, so that W, scaled to |W|_op <= 1, is a
+feasible point of the dual program: the reported gap is a bound, not an estimate.
+
+Many instances at once. Everything compiled depends on the shapes alone, and zero measurements
+(A_i = 0, b_i = 0) change nothing: pad all instances to a common m and write
+
+    jax.lax.map(lambda instance: fl.flat_solution(fl.dense(instance[0]), instance[1]), (As, bs))
+
+(on a CPU `lax.map` is faster than `vmap`). Inside a trace nothing is raised: read `status`.
+"""
+
+import dataclasses
+import enum
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from flatlib._inputs import as_float64, is_traced, positive_integer
+from flatlib.measurements import Dense, Entries, Identity, LinearMap, Quadratic, RankOne
+
+STEP = 0.2  # Douglas-Rachford step length, relative to the norm of the least-norm interpolant
+MEMORY = 10  # differences kept by the Anderson acceleration
+REGULARISATION = 1e-12  # of its least-squares problem, relative
+PATIENCE = 500  # iterations without a new best residual after which the iteration has stalled
+INCONSISTENT = 1e-8  # relative distance from b to the range of A from which b is inconsistent
+SINGULAR = 1e-12  # eigenvalues of D^2 and of B B*, relative to the largest, that count as zero
+TINY = 1e-300  # keeps 0/0 at 0
+
+
+class Status(enum.IntEnum):
+    """Outcome of a solver. Only CONVERGED is an answer."""
+
+    CONVERGED = 0
+    ITERATION_LIMIT = 1  # max_iterations reached
+    STALLED = 2  # rounding (or a non-finite number) stops all progress before the tolerance
+    INCONSISTENT = 3  # no X satisfies A(X) = b
+    UNOBSERVED = 4  # D1 or D2 is singular: some rows, columns or directions are never observed
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["X", "residual", "gap", "iterations", "status"],
+    meta_fields=[],
+)
+@dataclasses.dataclass(frozen=True)
+class Solution:
+    """What a solver returns.
+
+    Attributes
+    ----------
+    X : (d1, d2), the matrix found
+    residual : |A(X) - b| / |b|
+    gap : (objective(X) - lower bound) / objective(X), where the lower bound on the optimal value
+        comes from a feasible point of the dual program
+    iterations : number of Douglas-Rachford steps
+    status : a `Status` code; an array inside `jit`, `vmap` and `lax.map`
+    """
+
+    X: jax.Array
+    residual: jax.Array
+    gap: jax.Array
+    iterations: jax.Array
+    status: jax.Array
+
+    @property
+    def converged(self):
+        """Whether residual and gap have met the tolerance."""
+        return self.status == Status.CONVERGED
+
+    @property
+    def status_name(self):
+        """The status in words; a list for a batch. Not available inside a trace."""
+        return jax.tree.map(
+            lambda code: Status(code).name.lower(), np.asarray(self.status).tolist()
+        )
+
+
+# ------------------------------------------------------------------ the whitened problem
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["weights"], meta_fields=[])
+@dataclasses.dataclass(frozen=True)
+class _Weights:
+    """B(Y) = weights * Y, one measurement for each entry (weight 0: unobserved)."""
+
+    weights: jax.Array
+
+    def _apply(self, Y):
+        return (self.weights * Y).reshape(-1)
+
+    def _adjoint(self, y):
+        return self.weights * y.reshape(self.weights.shape)
+
+
+def _gram(B):
+    """B B*, as a matrix or, for entries, as its diagonal."""
+    match B:
+        case _Weights(weights):
+            return weights.reshape(-1) ** 2
+        case Dense(A):
+            rows = A.reshape(A.shape[0], -1)
+            return rows @ rows.T
+        case RankOne(a, b):
+            return (a @ a.T) * (b @ b.T)
+        case Quadratic(x):
+            return (x @ x.T) ** 2
+
+
+def _inverse_root(gram):
+    """Pseudo-inverse of D = gram^{1/2}, and whether D is singular."""
+    values, vectors = jnp.linalg.eigh(gram)
+    kept = values > SINGULAR * jnp.maximum(values[-1], TINY)
+    roots = jnp.where(kept, 1.0 / jnp.sqrt(jnp.where(kept, values, 1.0)), 0.0)
+    return (vectors * roots) @ vectors.T, jnp.any(~kept)
+
+
+def _padded_size(m):
+    """m rounded up to one of few sizes (at most 1/4 more), so that few programs are compiled."""
+    step = max(8, 2 ** (m.bit_length() - 3))
+    return -(-m // step) * step
+
+
+def _pad(array):
+    return jnp.pad(
+        array, [(0, _padded_size(len(array)) - len(array))] + [(0, 0)] * (array.ndim - 1)
+    )
+
+
+def _grid(op, b):
+    """Mask (d1, d2) of observed entries and their values, in NumPy where the values are known."""
+    rows, columns = (op.rows, op.columns)
+    if is_traced(op, b):
+        zeros = jnp.zeros(op.shape)
+        return zeros.at[rows, columns].set(1.0), zeros.at[rows, columns].set(b)
+    mask, values = np.zeros(op.shape), np.zeros(op.shape)
+    mask[np.asarray(rows), np.asarray(columns)] = 1.0
+    values[np.asarray(rows), np.asarray(columns)] = np.asarray(b)
+    return jnp.asarray(mask), jnp.asarray(values)
+
+
+def _standard_form(op, b):
+    """The map and b with a padded number of measurements; entries as weights on the grid."""
+    match op:
+        case Identity():
+            return _Weights(jnp.full(op.shape, np.sqrt(op.m))), b
+        case Entries():
+            mask, values = _grid(op, b)
+            return _Weights(mask), values.reshape(-1)
+        case Dense(A):
+            return Dense(_pad(A)), _pad(b)
+        case RankOne(left, right):
+            return RankOne(_pad(left), _pad(right)), _pad(b)
+        case Quadratic(x):
+            return Quadratic(_pad(x)), _pad(b)
+        case _:
+            raise TypeError(f"`op` must be a measurement map of flatlib, but is {type(op)}.")
+
+
+def _whiten(op, m, weighting):
+    """The map B in standard form, the inverses of D1 and D2, and whether one is singular."""
+    if isinstance(op, _Weights):
+        d1, d2 = op.weights.shape
+        squares = op.weights**2
+        grams = jnp.diag(squares.sum(1) / (m * d2)), jnp.diag(squares.sum(0) / (m * d1))
+    else:
+        (d1, d2), scale = op.shape, op.m / m
+        grams = [scale * gram for gram in op._grams()]
+    if weighting == "nuclear":
+        return op, jnp.eye(d1), jnp.eye(d2), jnp.array(False)
+    (P1, singular1), (P2, singular2) = _inverse_root(grams[0]), _inverse_root(grams[1])
+    match op:
+        case _Weights(weights):
+            B = _Weights(jnp.diag(P1)[:, None] * weights * jnp.diag(P2)[None, :])
+        case Dense(A):
+            B = Dense(P1 @ A @ P2)
+        case RankOne(a, b):
+            B = RankOne(a @ P1, b @ P2)
+        case Quadratic(x):
+            B = Quadratic(x @ P1)
+    return B, P1, P2, singular1 | singular2
+
+
+def _inverse(gram):
+    """Pseudo-inverse H of a Gram matrix; by Cholesky, or by eigenvectors where it is singular."""
+    if gram.ndim == 1:
+        return jnp.where(gram > 0, 1.0 / jnp.where(gram > 0, gram, 1.0), 0.0)
+    norms = jnp.sqrt(jnp.diag(gram))
+    scale = jnp.where(norms > 0, 1.0 / jnp.where(norms > 0, norms, 1.0), 1.0)
+    scaled = gram * scale[:, None] * scale[None, :] + jnp.diag(jnp.where(norms > 0, 0.0, 1.0))
+    factor = jnp.linalg.cholesky(scaled)
+    regular = jnp.min(jnp.where(jnp.isnan(factor), 0.0, jnp.diag(factor)[:, None])) ** 2 > 1e-10
+
+    def by_cholesky():
+        return jax.scipy.linalg.cho_solve((factor, True), jnp.eye(len(gram)))
+
+    def by_eigenvectors():
+        values, vectors = jnp.linalg.eigh(scaled)
+        kept = values > SINGULAR * values[-1]
+        return (vectors * jnp.where(kept, 1.0 / jnp.where(kept, values, 1.0), 0.0)) @ vectors.T
+
+    inverse = jax.lax.cond(regular, by_cholesky, by_eigenvectors)
+    return inverse * scale[:, None] * scale[None, :]
+
+
+def _times(H, y):
+    return H * y if H.ndim == 1 else H @ y
+
+
+# ------------------------------------------------------------------ the iteration
+
+
+def _soft_threshold(X, threshold, symmetric):
+    """Soft thresholding of the singular values, through the eigenvectors of a Gram matrix."""
+    if symmetric:
+        values, vectors = jnp.linalg.eigh(0.5 * (X + X.T))
+        shrunk = jnp.sign(values) * jnp.maximum(jnp.abs(values) - threshold, 0.0)
+        return (vectors * shrunk) @ vectors.T
+    if X.shape[0] < X.shape[1]:
+        return _soft_threshold(X.T, threshold, symmetric).T
+    squares, vectors = jnp.linalg.eigh(X.T @ X)
+    singular = jnp.sqrt(jnp.maximum(squares, 0.0))
+    factor = jnp.where(singular > threshold, 1.0 - threshold / jnp.maximum(singular, TINY), 0.0)
+    return X @ ((vectors * factor) @ vectors.T)
+
+
+def accelerated(step, start, tolerance, max_iterations):
+    """Iterate s <- s + step(s) with type-II Anderson acceleration until |step(s)| <= tolerance.
+
+    A point whose |step| exceeds twice the smallest so far is rejected: the iteration goes on from
+    the last plain step instead and forgets its memory.
+
+    Returns the s of the smallest |step(s)|, that |step(s)|, and the number of iterations. It ends
+    early, stalled, when |step(s)| has not fallen for PATIENCE iterations.
+    """
+    size = start.size
+
+    def body(state):
+        k, s, (plain, f_old, moves, changes, count), best, s_best, waited = state
+        f = step(s.reshape(start.shape)).reshape(-1)
+        size_f = jnp.linalg.norm(f)
+
+        def accept():
+            g = s + f
+            slot = count % MEMORY
+            new_moves = moves.at[slot].set(jnp.where(count > 0, g - plain, 0.0))
+            new_changes = changes.at[slot].set(jnp.where(count > 0, f - f_old, 0.0))
+            gram = new_changes @ new_changes.T
+            scale = 1.0 / jnp.sqrt(jnp.maximum(jnp.diag(gram), TINY))
+            gram = gram * scale[:, None] * scale[None, :] + REGULARISATION * jnp.eye(MEMORY)
+            theta = scale * jnp.linalg.solve(gram, scale * (new_changes @ f))
+            return g - theta @ new_moves, (g, f, new_moves, new_changes, count + 1)
+
+        def reject():
+            forgotten = jnp.zeros((MEMORY, size))
+            return plain, (plain, f_old, forgotten, forgotten, 0)
+
+        s_next, memory = jax.lax.cond(size_f <= 2.0 * best, accept, reject)
+        improved = size_f < best
+        s_best = jnp.where(improved, s, s_best)
+        waited = jnp.where(improved, 0, waited + 1)
+        return k + 1, s_next, memory, jnp.minimum(size_f, best), s_best, waited
+
+    def running(state):
+        k, _, _, best, _, waited = state
+        return (best > tolerance) & (k < max_iterations) & (waited < PATIENCE)
+
+    s = start.reshape(-1)
+    empty = jnp.zeros((MEMORY, size))
+    state = (0, s, (s, jnp.zeros(size), empty, empty, 0), jnp.inf, s, 0)
+    k, _, _, best, s_best, _ = jax.lax.while_loop(running, body, state)
+    return s_best.reshape(start.shape), best, k
+
+
+def _nuclear_norm(X):
+    return jnp.sum(jnp.linalg.svd(X, compute_uv=False))
+
+
+@functools.partial(jax.jit, static_argnames=("weighting", "symmetric"))
+def _solve(op, b, m, strength, tolerance, max_iterations, *, weighting, symmetric):
+    """Solve the flat program (strength None) or the penalised one; op and b in standard form."""
+    B, P1, P2, singular = _whiten(op, m, weighting)
+    gram = _gram(B)
+    interpolate = strength is None
+    if interpolate:
+        alpha, H = 0.0, _inverse(gram)
+        start = B._adjoint(_times(H, b))
+        start = start + B._adjoint(_times(H, b - B._apply(start)))
+        misfit = jnp.linalg.norm(B._apply(start) - b)
+        inconsistent = misfit > INCONSISTENT * jnp.linalg.norm(b)
+        gamma = STEP * jnp.maximum(jnp.linalg.norm(start), TINY)
+    else:
+        # In units of 4 strength the program reads |Y|_* + |B(Y) - b|^2 / (2 alpha).
+        alpha = 2.0 * m * strength
+        start = B._adjoint(b)
+        image = B._apply(start)
+        start = start * jnp.vdot(image, b) / jnp.maximum(jnp.vdot(image, image), TINY)
+        inconsistent = False
+        gamma = STEP * jnp.maximum(jnp.linalg.norm(start), TINY)
+        shift = alpha / gamma
+        H = 1.0 / (gram + shift) if gram.ndim == 1 else _inverse(gram + shift * jnp.eye(len(gram)))
+    limit = jnp.where(inconsistent | singular, 0, max_iterations)
+
+    def split(s):
+        multiplier = _times(H, b - B._apply(s))
+        y = s + B._adjoint(multiplier)
+        return y, _soft_threshold(2.0 * y - s, gamma, symmetric), multiplier / gamma
+
+    def step(s):
+        y, z, _ = split(s)
+        return 1.5 * (z - y)
+
+    def finish(s):
+        y, z, mu = split(s)
+        if interpolate:
+            for _ in range(2):  # the measurements to rounding
+                y = y + B._adjoint(_times(H, b - B._apply(y)))
+        else:
+            y = z
+        misfit = B._apply(y) - b
+        objective = _nuclear_norm(y)
+        t = 1.0 / jnp.maximum(jnp.linalg.norm(B._adjoint(mu), 2), TINY)  # t mu is dual feasible
+        if not interpolate:
+            objective = objective + jnp.vdot(misfit, misfit) / (2.0 * alpha)
+            t = jnp.minimum(t, jnp.vdot(mu, b) / jnp.maximum(alpha * jnp.vdot(mu, mu), TINY))
+        bound = t * jnp.vdot(mu, b) - 0.5 * alpha * t**2 * jnp.vdot(mu, mu)
+        gap = (objective - bound) / jnp.maximum(objective, TINY)
+        residual = jnp.linalg.norm(misfit) / jnp.maximum(jnp.linalg.norm(b), TINY)
+        return y, residual, gap
+
+    def attempt(state):
+        s, goal, k, *_ = state
+        s, best, more = accelerated(step, s, goal, limit - k)
+        return s, 0.1 * goal, k + more, *finish(s), best <= goal
+
+    def running(state):
+        _, _, k, _, _, gap, reached = state
+        return (gap > tolerance) & reached & (k < limit)
+
+    goal = tolerance * gamma / STEP
+    state = (start, goal, 0, start, jnp.inf, jnp.inf, True)
+    _, _, k, y, residual, gap, reached = jax.lax.while_loop(running, attempt, state)
+    status = jnp.where(k >= limit, Status.ITERATION_LIMIT, Status.STALLED)
+    status = jnp.where(reached & (gap <= tolerance), Status.CONVERGED, status)
+    status = jnp.where(inconsistent, Status.INCONSISTENT, status)
+    status = jnp.where(singular, Status.UNOBSERVED, status)
+    X = P1 @ y @ P2
+    return Solution(0.5 * (X + X.T) if symmetric else X, residual, gap, k, status)
+
+
+# ------------------------------------------------------------------ the public functions
+
+
+def _check_weighting(weighting):
+    if weighting not in ("flat", "nuclear"):
+        raise ValueError(f"`weighting` must be 'flat' or 'nuclear', but is {weighting!r}.")
+
+
+def _unobserved_message(op):
+    """Says what a map with singular D1 or D2 does not observe, and the remedy."""
+    if isinstance(op, Entries):
+        rows = np.setdiff1d(np.arange(op.shape[0]), np.asarray(op.rows)).tolist()
+        columns = np.setdiff1d(np.arange(op.shape[1]), np.asarray(op.columns)).tolist()
+        what = " and ".join(
+            f"{name} {indices}"
+            for name, indices in (("rows", rows), ("columns", columns))
+            if indices
+        )
+        remedy = "Observe an entry in each, or leave them out of the matrix"
+    else:
+        parts = []
+        for name, gram in zip(("row", "column"), op._grams(), strict=True):
+            values, vectors = np.linalg.eigh(np.asarray(gram))
+            null = vectors[:, values <= SINGULAR * values[-1]]
+            if null.size:
+                example = np.array2string(null[:, 0], precision=3, threshold=8)
+                parts.append(f"{null.shape[1]} {name} direction(s), among them {example}")
+        what = " and ".join(parts)
+        remedy = "Add measurements that see them, or restrict X to the directions observed"
+    return (
+        f"`op` never observes {what}: D1 or D2 is singular, and no method can recover these "
+        f"components. {remedy}."
+    )
+
+
+def _run(op, b, strength, weighting, tolerance, max_iterations):
+    if not isinstance(op, LinearMap):
+        raise TypeError(f"`op` must be a measurement map such as fl.dense(A), but is {type(op)}.")
+    b = as_float64("b", b, shape=(op.m,))
+    max_iterations = positive_integer("max_iterations", max_iterations)
+    if not is_traced(tolerance) and not 0.0 < tolerance < 1.0:
+        raise ValueError(f"`tolerance` must lie between 0 and 1, but is {tolerance!r}.")
+    standard, target = _standard_form(op, b)
+    solution = _solve(
+        standard,
+        target,
+        op.m,
+        strength,
+        tolerance,
+        max_iterations,
+        weighting=weighting,
+        symmetric=op.symmetric,
+    )
+    if not is_traced(solution.status):
+        if solution.status == Status.UNOBSERVED:
+            raise ValueError(_unobserved_message(op))
+        if solution.status == Status.INCONSISTENT:
+            raise ValueError(
+                "`b` is inconsistent with `op`: no X satisfies A(X) = b (least relative residual "
+                f"{float(solution.residual):.1e}). For noisy measurements use penalized_solution."
+            )
+    return solution
+
+
+def flat_norm(op, X):
+    """The value |D1 X D2|_* of the flat program at X (d1, d2).
+
+    Four times it is the smallest scaled trace among all factorisations of X.
+
+    Source: Ding et al. (2024), Theorem 3.2.
+    """
+    X = as_float64("X", X, shape=op.shape)
+    D1, D2 = op.rescaling()
+    return _nuclear_norm(D1 @ X @ D2)
+
+
+def flat_solution(op, b, *, tolerance=1e-9, max_iterations=20_000):
+    """The flattest interpolant: minimise |D1 X D2|_* subject to A(X) = b.
+
+    For a `quadratic` map X ranges over symmetric matrices. Linearly dependent measurements are
+    fine as long as b is consistent with them.
+
+    Parameters
+    ----------
+    op : measurement map
+    b : measurements (m,)
+    tolerance : bound on the relative gap, and on the relative change of the iterates
+    max_iterations : bound on the Douglas-Rachford steps
+
+    Returns
+    -------
+    Solution; read its `status` before using X.
+
+    Raises
+    ------
+    ValueError if b has the wrong shape, is not finite or is inconsistent (`penalized_solution` is
+    the tool then), or if D1 or D2 is singular. Inside `jit`, `vmap` and `lax.map` values cannot
+    raise: the status is INCONSISTENT or UNOBSERVED instead.
+
+    Source: Ding et al. (2024), Theorem 3.2.
+    """
+    return _run(op, b, None, "flat", tolerance, max_iterations)
+
+
+def nuclear_solution(op, b, *, tolerance=1e-9, max_iterations=20_000):
+    """The interpolant of least nuclear norm: minimise |X|_* subject to A(X) = b.
+
+    Parameters, result and errors as in `flat_solution`, except that unobserved rows, columns or
+    directions are no error: the minimiser is zero there.
+    """
+    return _run(op, b, None, "nuclear", tolerance, max_iterations)
+
+
+def penalized_solution(op, b, strength, weighting="flat", *, tolerance=1e-9, max_iterations=20_000):
+    """Flatness as a penalty: minimise (1/m)|A(X) - b|^2 + 4 strength |D1 X D2|_*.
+
+    This is the minimum over factors L R^T = X of loss + strength * scaled trace. The measurements
+    may be noisy, inconsistent and of any number.
+
+    Parameters
+    ----------
+    op : measurement map
+    b : measurements (m,)
+    strength : positive weight of the scaled trace
+    weighting : "flat", or "nuclear" for D1 = D2 = I
+    tolerance, max_iterations : as in `flat_solution`
+
+    Returns
+    -------
+    Solution; the gap is that of the penalised program, and the residual |A(X) - b|/|b| is not
+    meant to vanish.
+
+    Raises
+    ------
+    ValueError if strength is not positive, or as in `flat_solution`, except that no b is
+    inconsistent here.
+    """
+    _check_weighting(weighting)
+    strength = as_float64("strength", strength, shape=())
+    if not is_traced(strength) and not strength > 0:
+        raise ValueError(
+            f"`strength` must be positive, but is {float(strength)}: for exact interpolation use "
+            "flat_solution or nuclear_solution."
+        )
+    return _run(op, b, strength, weighting, tolerance, max_iterations)
+
+
+def flat_factors(op, X, k, *, tolerance=1e-6):
+    """The flattest factorisation L R^T = X with k columns, L (d1, k) and R (d2, k).
+
+    With D1 X D2 = U S V^T it is L = D1^{-1} U sqrt(S), R = D2^{-1} V sqrt(S), filled with zero
+    columns. Its scaled trace is 4 |D1 X D2|_*, the least possible. Singular values of D1 X D2
+    beyond the k-th are dropped.
+
+    Parameters
+    ----------
+    op : measurement map
+    X : (d1, d2)
+    k : number of columns
+    tolerance : singular values below tolerance times the largest count as zero
+
+    Raises
+    ------
+    ValueError if the rank of X exceeds k, or if D1 or D2 is singular.
+
+    Source: Ding et al. (2024), Theorem 3.2.
+    """
+    X, k = as_float64("X", X, shape=op.shape), positive_integer("k", k)
+    D1, D2 = op.rescaling()
+    U, sigma, Vt = jnp.linalg.svd(D1 @ X @ D2, full_matrices=False)
+    if not is_traced(sigma):
+        extremes = [np.linalg.eigvalsh(np.asarray(D)) for D in (D1, D2)]
+        if any(values[0] <= np.sqrt(SINGULAR) * values[-1] for values in extremes):
+            raise ValueError(_unobserved_message(op))
+        rank = int(jnp.sum(sigma > tolerance * sigma[0]))
+        if rank > k:
+            raise ValueError(
+                f"`k` = {k} columns cannot factor X, whose rank is {rank} (singular values above "
+                f"{tolerance:.0e} of the largest): raise k."
+            )
+    kept = min(k, len(sigma))
+    roots = jnp.sqrt(sigma[:kept])
+    L = jnp.linalg.solve(D1, U[:, :kept] * roots)
+    R = jnp.linalg.solve(D2, Vt[:kept].T * roots)
+    fill = ((0, 0), (0, k - kept))
+    return jnp.pad(L, fill), jnp.pad(R, fill)
