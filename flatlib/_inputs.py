@@ -4,8 +4,11 @@ Shapes and dtypes are always checked. Values (finiteness, consistency) can be ch
 `jit` and `vmap`: inside a trace an array has no value yet, and the outcome travels as a status.
 """
 
+import operator
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 FLOAT64_REMEDY = (
     "turn on double precision before creating arrays: jax.config.update('jax_enable_x64', True)"
@@ -17,15 +20,24 @@ def is_traced(*values):
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
 
 
+def require_float64(name):
+    """Raise an error that names the argument or function if JAX is in float32 mode."""
+    if not jax.config.jax_enable_x64:
+        raise TypeError(f"`{name}` needs float64, and JAX is in float32 mode: {FLOAT64_REMEDY}.")
+
+
 def as_float64(name, value, ndim=None, shape=None):
     """Return `value` as a float64 array, or raise an error that names the argument.
 
     Integers and Python numbers are converted; float32 is refused, because recovery is judged at
     an accuracy (1e-6) that float32 cannot reach.
     """
-    if not jax.config.jax_enable_x64:
-        raise TypeError(f"`{name}` needs float64, and JAX is in float32 mode: {FLOAT64_REMEDY}.")
-    array = jnp.asarray(value)
+    require_float64(name)
+    try:
+        array = jnp.asarray(value)
+    except (TypeError, ValueError):
+        kind = type(value).__name__
+        raise TypeError(f"`{name}` must be an array of numbers, but is of type {kind}.") from None
     if jnp.issubdtype(array.dtype, jnp.complexfloating):
         raise TypeError(f"`{name}` must be real, but its dtype is {array.dtype}.")
     if array.dtype in (jnp.float32, jnp.float16, jnp.bfloat16):
@@ -42,6 +54,14 @@ def as_float64(name, value, ndim=None, shape=None):
 
 def positive_integer(name, value, minimum=1):
     """Return `value` as an int of at least `minimum`, or raise an error naming the argument."""
-    if isinstance(value, bool) or int(value) != value or value < minimum:
+    if is_traced(value):
+        raise TypeError(
+            f"`{name}` sets a shape and must be concrete: pass it as a static argument."
+        )
+    try:
+        number = None if isinstance(value, (bool, np.bool_)) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or number < minimum:
         raise ValueError(f"`{name}` must be an integer of at least {minimum}, but is {value!r}.")
-    return int(value)
+    return number

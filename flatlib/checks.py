@@ -7,6 +7,8 @@ notebook's output. A claim that fails raises, so that a notebook with a false cl
 
 import math
 
+import numpy as np
+
 
 class ClaimFailed(AssertionError):
     """A checked claim does not hold: its error exceeds the tolerance or is not a number."""
@@ -25,8 +27,13 @@ def check(statement, claim, error, tolerance):
     Raises
     ------
     ClaimFailed if error > tolerance or if the error is not finite; ValueError for a negative error
-    or tolerance, which would make the check unable to fail.
+    or tolerance, or for an error that is an array or a truth value: such a check could not fail.
     """
+    if np.ndim(error) or np.result_type(error) == np.bool_:
+        raise ValueError(
+            "`error` must be one number, how far the claim is from holding: take the largest of an "
+            "array, and for a truth value pass float(not value)."
+        )
     error, tolerance = float(error), float(tolerance)
     if error < 0 or not 0 <= tolerance < math.inf:
         raise ValueError(

@@ -18,28 +18,39 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from flatlib._inputs import as_float64, is_traced, positive_integer
+from flatlib._inputs import as_float64, is_traced, positive_integer, require_float64
 
 
 @jax.custom_jvp
 def _psd_sqrt(gram):
-    """Square root of a symmetric positive semidefinite matrix."""
+    """Square root of a symmetric positive semidefinite matrix.
+
+    Automatic differentiation through `eigh` is NaN at repeated eigenvalues, where the square root
+    is perfectly smooth. Its derivative is the solution of D' D + D D' = S', for S = D^2; only a
+    singular D has none.
+    """
     values, vectors = jnp.linalg.eigh(gram)
     return (vectors * jnp.sqrt(jnp.maximum(values, 0.0))) @ vectors.T
 
 
 @_psd_sqrt.defjvp
 def _psd_sqrt_jvp(primals, tangents):
-    # D^2 = S gives D' D + D D' = S'. In the eigenbasis of D this divides entry (i, j) by
-    # s_i + s_j, which is right at repeated eigenvalues too; only a singular D has no derivative.
-    values, vectors = jnp.linalg.eigh(primals[0])
-    roots = jnp.sqrt(jnp.maximum(values, 0.0))
-    rotated = vectors.T @ tangents[0] @ vectors
-    derivative = vectors @ (rotated / (roots[:, None] + roots[None, :])) @ vectors.T
-    return (vectors * roots) @ vectors.T, derivative
+    root = _psd_sqrt(primals[0])
+    return root, _lyapunov(root, tangents[0])
 
 
-@dataclasses.dataclass(frozen=True)
+def _lyapunov(D, C):
+    """The solution Y of D Y + Y D = C, for a symmetric positive definite D."""
+
+    def solve(_, C):
+        values, vectors = jnp.linalg.eigh(D)
+        return vectors @ ((vectors.T @ C @ vectors) / (values[:, None] + values)) @ vectors.T
+
+    # Derivatives of any order solve the same equation again: they never enter `solve`.
+    return jax.lax.custom_linear_solve(lambda Y: D @ Y + Y @ D, C, solve, symmetric=True)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class LinearMap:
     """Base of the measurement maps; build one with `identity`, `dense`, `rank_one`, ...
 
@@ -51,6 +62,9 @@ class LinearMap:
     """
 
     symmetric = False
+
+    def __repr__(self):
+        return f"{type(self).__name__}(shape={tuple(self.shape)}, m={self.m})"
 
     def __call__(self, X):
         """Measurements (m,) of a matrix X (d1, d2): A(X)_i = <A_i, X>."""
@@ -64,8 +78,9 @@ class LinearMap:
         """The rescaling matrices D1 (d1, d1) and D2 (d2, d2), symmetric positive semidefinite.
 
         They are singular exactly when all A_i share a left or right kernel, that is, when some
-        direction of X is never observed. Differentiable wherever D1 and D2 are positive definite,
-        repeated eigenvalues included.
+        direction of X is never observed. Derivatives of every order exist and are right wherever
+        D1 and D2 are positive definite, at repeated eigenvalues too; at a singular one they are
+        not finite (use `squared_rescaling` where the squares will do).
 
         Source: Ding et al. (2024), Section 3.
         """
@@ -105,7 +120,7 @@ def _register(*, data, meta=()):
 
 
 @_register(data=(), meta=("shape",))
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Identity(LinearMap):
     """A_l = sqrt(m) e_a e_b^T over all entries (a, b), so that (1/m)|A(X)|^2 = |X|_F^2."""
 
@@ -132,7 +147,7 @@ class Identity(LinearMap):
 
 
 @_register(data=("A",))
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Dense(LinearMap):
     """Arbitrary measurement matrices, A (m, d1, d2)."""
 
@@ -160,7 +175,7 @@ class Dense(LinearMap):
 
 
 @_register(data=("a", "b"))
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class RankOne(LinearMap):
     """A_i = a_i b_i^T with a (m, d1) and b (m, d2), stored as the vectors alone."""
 
@@ -189,7 +204,7 @@ class RankOne(LinearMap):
 
 
 @_register(data=("x",))
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Quadratic(LinearMap):
     """A_i = x_i x_i^T with x (m, d): the problem lives on symmetric d x d matrices."""
 
@@ -217,7 +232,7 @@ class Quadratic(LinearMap):
 
 
 @_register(data=("rows", "columns"), meta=("shape",))
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Entries(LinearMap):
     """A_i = e_a e_b^T for the observed entries (a, b), in row-major order."""
 
@@ -255,6 +270,17 @@ def _shape(shape):
     return positive_integer("shape[0]", d1), positive_integer("shape[1]", d2)
 
 
+def _nonempty(name, array):
+    if 0 in array.shape:
+        raise ValueError(f"`{name}` must hold at least one number, but has shape {array.shape}.")
+    return array
+
+
+def _normal(caller, key, shape):
+    require_float64(caller)
+    return jax.random.normal(key, shape, jnp.float64)
+
+
 def identity(shape):
     """The identity map, scaled so that (1/m)|A(X) - b|^2 = |X - M|_F^2 and D1 = D2 = I.
 
@@ -279,10 +305,7 @@ def dense(A):
     TypeError if A is float32 or complex; ValueError if A is not three-dimensional, is empty, or
     has non-finite entries.
     """
-    A = as_float64("A", A, ndim=3)
-    if 0 in A.shape:
-        raise ValueError(f"`A` must hold at least one measurement, but has shape {A.shape}.")
-    return Dense(A)
+    return Dense(_nonempty("A", as_float64("A", A, ndim=3)))
 
 
 def rank_one(a, b):
@@ -298,7 +321,7 @@ def rank_one(a, b):
             f"`a` and `b` must have one row per measurement, but have {a.shape[0]} and "
             f"{b.shape[0]} rows."
         )
-    return RankOne(a, b)
+    return RankOne(_nonempty("a", a), _nonempty("b", b))
 
 
 def quadratic(x):
@@ -306,8 +329,12 @@ def quadratic(x):
 
     The problem lives on symmetric matrices: solvers and certificates work there, because the skew
     part of X is never observed.
+
+    Raises
+    ------
+    TypeError for float32 or complex input; ValueError if x is not two-dimensional or is empty.
     """
-    return Quadratic(as_float64("x", x, ndim=2))
+    return Quadratic(_nonempty("x", as_float64("x", x, ndim=2)))
 
 
 def entries(mask):
@@ -335,7 +362,7 @@ def entries(mask):
 
 def gaussian_sensing(key, m, shape):
     """A `dense` map of m matrices with independent standard normal entries."""
-    return dense(jax.random.normal(key, (positive_integer("m", m), *_shape(shape)), jnp.float64))
+    return dense(_normal("gaussian_sensing", key, (positive_integer("m", m), *_shape(shape))))
 
 
 def bilinear_sensing(key, m, shape):
@@ -343,15 +370,14 @@ def bilinear_sensing(key, m, shape):
     m, (d1, d2) = positive_integer("m", m), _shape(shape)
     key_a, key_b = jax.random.split(key)
     return rank_one(
-        jax.random.normal(key_a, (m, d1), jnp.float64),
-        jax.random.normal(key_b, (m, d2), jnp.float64),
+        _normal("bilinear_sensing", key_a, (m, d1)), _normal("bilinear_sensing", key_b, (m, d2))
     )
 
 
 def quadratic_sensing(key, m, d):
     """A `quadratic` map with independent standard normal vectors x_i in R^d."""
     m, d = positive_integer("m", m), positive_integer("d", d)
-    return quadratic(jax.random.normal(key, (m, d), jnp.float64))
+    return quadratic(_normal("quadratic_sensing", key, (m, d)))
 
 
 def bernoulli_completion(key, p, shape):
@@ -361,6 +387,8 @@ def bernoulli_completion(key, p, shape):
     ------
     ValueError if p is outside [0, 1], or if this draw observes nothing.
     """
+    if is_traced(key, p):
+        raise TypeError("`key` and `p` must be concrete: draw the mask outside jit and vmap.")
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"`p` is a probability and must lie in [0, 1], but is {p!r}.")
     return entries(np.asarray(jax.random.bernoulli(key, p, _shape(shape))))
@@ -379,8 +407,10 @@ def low_rank(key, shape, rank):
     if rank > min(d1, d2):
         raise ValueError(f"`rank` is at most min(d1, d2) = {min(d1, d2)}, but is {rank}.")
     key_left, key_right = jax.random.split(key)
-    left = jax.random.normal(key_left, (d1, rank), jnp.float64)
-    right = jax.random.normal(key_right, (d2, rank), jnp.float64)
+    left, right = (
+        _normal("low_rank", key_left, (d1, rank)),
+        _normal("low_rank", key_right, (d2, rank)),
+    )
     M = left @ right.T
     return M / jnp.linalg.norm(M)
 
@@ -399,9 +429,13 @@ def low_rank_symmetric(key, d, inertia):
     ValueError if r1 + r2 exceeds d or is zero.
     """
     d = positive_integer("d", d)
-    r1, r2 = (positive_integer("inertia", r, minimum=0) for r in inertia)
+    try:
+        r1, r2 = inertia
+    except (TypeError, ValueError):
+        raise ValueError(f"`inertia` must be a pair (r1, r2), but is {inertia!r}.") from None
+    r1, r2 = positive_integer("inertia[0]", r1, 0), positive_integer("inertia[1]", r2, 0)
     if not 0 < r1 + r2 <= d:
         raise ValueError(f"`inertia` must satisfy 0 < r1 + r2 <= d = {d}, but is {(r1, r2)}.")
-    U = jax.random.normal(key, (d, r1 + r2), jnp.float64)
+    U = _normal("low_rank_symmetric", key, (d, r1 + r2))
     M = (U * jnp.concatenate([jnp.ones(r1), -jnp.ones(r2)])) @ U.T
     return M / jnp.linalg.norm(M)

@@ -13,6 +13,7 @@ import sys
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from flatlib._inputs import as_float64, is_traced, positive_integer
 
@@ -52,8 +53,10 @@ class Trajectory:
 
     @property
     def status_name(self):
-        """The status in words: "finished" or "diverged"; not available inside a trace."""
-        return TrainingStatus(int(self.status)).name.lower()
+        """ "finished" or "diverged"; a list for a batch of runs. Not available inside a trace."""
+        return jax.tree.map(
+            lambda code: TrainingStatus(code).name.lower(), np.asarray(self.status).tolist()
+        )
 
     @property
     def diverged(self):
@@ -61,12 +64,8 @@ class Trajectory:
         return self.status == TrainingStatus.DIVERGED
 
     def __repr__(self):
-        if is_traced(self.status) or jnp.ndim(self.status):
-            return f"Trajectory(metrics={list(self.metrics)})"
-        return (
-            f"Trajectory({self.status_name}, finite_steps={int(self.finite_steps)}, "
-            f"metrics={list(self.metrics)})"
-        )
+        status = "traced" if is_traced(self.status) else self.status_name
+        return f"Trajectory({status}, metrics={list(self.metrics)})"
 
 
 def minibatches(m, size):
