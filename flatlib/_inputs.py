@@ -47,7 +47,7 @@ def as_float64(name, value, ndim=None, shape=None):
         raise ValueError(f"`{name}` must have {ndim} axes, but has shape {array.shape}.")
     if shape is not None and array.shape != tuple(shape):
         raise ValueError(f"`{name}` must have shape {tuple(shape)}, but has shape {array.shape}.")
-    if not is_traced(array) and not bool(jnp.all(jnp.isfinite(array))):
+    if not is_traced(array) and not np.isfinite(array).all():
         raise ValueError(f"`{name}` has NaN or infinite entries: remove or replace them first.")
     return array
 

@@ -278,7 +278,11 @@ def _nonempty(name, array):
 
 def _normal(caller, key, shape):
     require_float64(caller)
-    return jax.random.normal(key, shape, jnp.float64)
+    # Compiling the generator for a new shape takes far longer than drawing. Rows are drawn in
+    # multiples of 64, so that a sweep over m compiles little.
+    rows, *rest = shape
+    drawn = jax.random.normal(key, (-(-rows // 64) * 64, *rest), jnp.float64)
+    return drawn[:rows] if is_traced(drawn) else jnp.asarray(np.asarray(drawn)[:rows])
 
 
 def identity(shape):
