@@ -1,5 +1,6 @@
 """flatlib: the companion library of the course on flat minima in low-rank matrix recovery."""
 
+from flatlib.certificates import Certificate, recovery_certificate
 from flatlib.checks import ClaimFailed, check
 from flatlib.convex import (
     Solution,
@@ -36,6 +37,7 @@ from flatlib.training import TrainingStatus, Trajectory, minibatches, train
 __version__ = "0.1.0"
 
 __all__ = [
+    "Certificate",
     "ClaimFailed",
     "Solution",
     "Status",
@@ -63,6 +65,7 @@ __all__ = [
     "quadratic",
     "quadratic_sensing",
     "rank_one",
+    "recovery_certificate",
     "scaled_trace",
     "setup_notebook",
     "show",

@@ -37,6 +37,7 @@ from flatlib._inputs import as_float64, is_traced, positive_integer
 from flatlib.measurements import Dense, Entries, Identity, LinearMap, Quadratic, RankOne
 
 STEP = 0.2  # Douglas-Rachford step length, relative to the norm of the least-norm interpolant
+RELAXATION = 1.5
 MEMORY = 10  # differences kept by the Anderson acceleration
 REGULARISATION = 1e-12  # of its least-squares problem, relative
 PATIENCE = 500  # iterations without a new best residual after which the iteration has stalled
@@ -110,7 +111,7 @@ class _Weights:
         return self.weights * y.reshape(self.weights.shape)
 
 
-def _gram(B):
+def gram_matrix(B):
     """B B*, as a matrix or, for entries, as its diagonal."""
     match B:
         case _Weights(weights):
@@ -156,7 +157,7 @@ def _grid(op, b):
     return jnp.asarray(mask), jnp.asarray(values)
 
 
-def _standard_form(op, b):
+def standard_form(op, b):
     """The map and b with a padded number of measurements; entries as weights on the grid."""
     match op:
         case Identity():
@@ -174,7 +175,7 @@ def _standard_form(op, b):
             raise TypeError(f"`op` must be a measurement map of flatlib, but is {type(op)}.")
 
 
-def _whiten(op, m, weighting):
+def whiten(op, m, weighting):
     """The map B in standard form, the inverses of D1 and D2, and whether one is singular."""
     if isinstance(op, _Weights):
         d1, d2 = op.weights.shape
@@ -198,7 +199,7 @@ def _whiten(op, m, weighting):
     return B, P1, P2, singular1 | singular2
 
 
-def _inverse(gram):
+def pseudo_inverse(gram):
     """Pseudo-inverse H of a Gram matrix; by Cholesky, or by eigenvectors where it is singular."""
     if gram.ndim == 1:
         return jnp.where(gram > 0, 1.0 / jnp.where(gram > 0, gram, 1.0), 0.0)
@@ -220,8 +221,8 @@ def _inverse(gram):
     return inverse * scale[:, None] * scale[None, :]
 
 
-def _times(H, y):
-    return H * y if H.ndim == 1 else H @ y
+def times(H, y):
+    return (H * y.T).T if H.ndim == 1 else H @ y
 
 
 # ------------------------------------------------------------------ the iteration
@@ -296,13 +297,13 @@ def _nuclear_norm(X):
 @functools.partial(jax.jit, static_argnames=("weighting", "symmetric"))
 def _solve(op, b, m, strength, tolerance, max_iterations, *, weighting, symmetric):
     """Solve the flat program (strength None) or the penalised one; op and b in standard form."""
-    B, P1, P2, singular = _whiten(op, m, weighting)
-    gram = _gram(B)
+    B, P1, P2, singular = whiten(op, m, weighting)
+    gram = gram_matrix(B)
     interpolate = strength is None
     if interpolate:
-        alpha, H = 0.0, _inverse(gram)
-        start = B._adjoint(_times(H, b))
-        start = start + B._adjoint(_times(H, b - B._apply(start)))
+        alpha, H = 0.0, pseudo_inverse(gram)
+        start = B._adjoint(times(H, b))
+        start = start + B._adjoint(times(H, b - B._apply(start)))
         misfit = jnp.linalg.norm(B._apply(start) - b)
         inconsistent = misfit > INCONSISTENT * jnp.linalg.norm(b)
         gamma = STEP * jnp.maximum(jnp.linalg.norm(start), TINY)
@@ -315,23 +316,27 @@ def _solve(op, b, m, strength, tolerance, max_iterations, *, weighting, symmetri
         inconsistent = False
         gamma = STEP * jnp.maximum(jnp.linalg.norm(start), TINY)
         shift = alpha / gamma
-        H = 1.0 / (gram + shift) if gram.ndim == 1 else _inverse(gram + shift * jnp.eye(len(gram)))
+        H = (
+            1.0 / (gram + shift)
+            if gram.ndim == 1
+            else pseudo_inverse(gram + shift * jnp.eye(len(gram)))
+        )
     limit = jnp.where(inconsistent | singular, 0, max_iterations)
 
     def split(s):
-        multiplier = _times(H, b - B._apply(s))
+        multiplier = times(H, b - B._apply(s))
         y = s + B._adjoint(multiplier)
         return y, _soft_threshold(2.0 * y - s, gamma, symmetric), multiplier / gamma
 
     def step(s):
         y, z, _ = split(s)
-        return 1.5 * (z - y)
+        return RELAXATION * (z - y)
 
     def finish(s):
         y, z, mu = split(s)
         if interpolate:
             for _ in range(2):  # the measurements to rounding
-                y = y + B._adjoint(_times(H, b - B._apply(y)))
+                y = y + B._adjoint(times(H, b - B._apply(y)))
         else:
             y = z
         misfit = B._apply(y) - b
@@ -368,12 +373,12 @@ def _solve(op, b, m, strength, tolerance, max_iterations, *, weighting, symmetri
 # ------------------------------------------------------------------ the public functions
 
 
-def _check_weighting(weighting):
+def check_weighting(weighting):
     if weighting not in ("flat", "nuclear"):
         raise ValueError(f"`weighting` must be 'flat' or 'nuclear', but is {weighting!r}.")
 
 
-def _unobserved_message(op):
+def unobserved_message(op):
     """Says what a map with singular D1 or D2 does not observe, and the remedy."""
     if isinstance(op, Entries):
         rows = np.setdiff1d(np.arange(op.shape[0]), np.asarray(op.rows)).tolist()
@@ -407,7 +412,7 @@ def _run(op, b, strength, weighting, tolerance, max_iterations):
     max_iterations = positive_integer("max_iterations", max_iterations)
     if not is_traced(tolerance) and not 0.0 < tolerance < 1.0:
         raise ValueError(f"`tolerance` must lie between 0 and 1, but is {tolerance!r}.")
-    standard, target = _standard_form(op, b)
+    standard, target = standard_form(op, b)
     solution = _solve(
         standard,
         target,
@@ -420,7 +425,7 @@ def _run(op, b, strength, weighting, tolerance, max_iterations):
     )
     if not is_traced(solution.status):
         if solution.status == Status.UNOBSERVED:
-            raise ValueError(_unobserved_message(op))
+            raise ValueError(unobserved_message(op))
         if solution.status == Status.INCONSISTENT:
             raise ValueError(
                 "`b` is inconsistent with `op`: no X satisfies A(X) = b (least relative residual "
@@ -502,7 +507,7 @@ def penalized_solution(op, b, strength, weighting="flat", *, tolerance=1e-9, max
     ValueError if strength is not positive, or as in `flat_solution`, except that no b is
     inconsistent here.
     """
-    _check_weighting(weighting)
+    check_weighting(weighting)
     strength = as_float64("strength", strength, shape=())
     if not is_traced(strength) and not strength > 0:
         raise ValueError(
@@ -538,7 +543,7 @@ def flat_factors(op, X, k, *, tolerance=1e-6):
     if not is_traced(sigma):
         extremes = [np.linalg.eigvalsh(np.asarray(D)) for D in (D1, D2)]
         if any(values[0] <= np.sqrt(SINGULAR) * values[-1] for values in extremes):
-            raise ValueError(_unobserved_message(op))
+            raise ValueError(unobserved_message(op))
         rank = int(jnp.sum(sigma > tolerance * sigma[0]))
         if rank > k:
             raise ValueError(
