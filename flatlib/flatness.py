@@ -13,6 +13,8 @@ holds at every point, because the loss is quadratic in each factor alone. `block
 Hessian through its products with vectors only, with the estimators of `matfree`.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
@@ -110,15 +112,14 @@ def hessian_trace(loss, params, method="exact", *, key=None, products=64):
     Returns
     -------
     Scalar. Both estimators are unbiased. XTrace is exact when the rank of H is below products/2,
-    and far more accurate than Hutchinson when the eigenvalues decay. With a fixed key all three are
-    smooth functions of params, for use as a penalty under `jit` and `grad`; there prefer
-    "hutchinson" (see Notes).
+    and far more accurate than Hutchinson when the eigenvalues decay.
 
     Notes
     -----
-    The derivative of "xtrace" passes through a QR factorisation and does not exist where the rank
-    of H is below products/2; the derivative of "hutchinson" always does, and costs about three
-    times the value.
+    All three can be differentiated, as a penalty. With a fixed key the derivative of "hutchinson"
+    is that of the value. "xtrace" has none where the rank of H is below products/2, so its
+    derivative is set to that of Hutchinson's estimate on its products/2 probes: unbiased, but
+    noisier than the value, and not what a line search expects.
 
     Outside `jit` every call compiles anew. For repeated calls compile once:
     ``jax.jit(lambda params: fl.hessian_trace(loss, params))``.
@@ -128,35 +129,26 @@ def hessian_trace(loss, params, method="exact", *, key=None, products=64):
     ValueError for an unknown method, a missing key, a budget below one product (two for "xtrace")
     or a loss that is not scalar; TypeError for parameters that are not float64.
     """
-    flat, product = _hessian_product(loss, params)
-    if method == "exact":
-        return jax.jit(lambda x: _exact_trace(product, x))(flat)
-    if method not in ("hutchinson", "xtrace"):
+    if method not in ("exact", "hutchinson", "xtrace"):
         raise ValueError(f"`method` must be 'exact', 'hutchinson' or 'xtrace', but is {method!r}.")
-    if key is None:
-        raise ValueError(f"`key` is needed by {method!r}: pass key=jax.random.key(0), say.")
-    products = positive_integer("products", products, minimum=1 + (method == "xtrace"))
-    if method == "xtrace" and products >= flat.size:
-        return jax.jit(lambda x: _exact_trace(product, x))(flat)
-
-    from matfree import stochtrace
-
-    if method == "hutchinson":
-        sampler = stochtrace.sampler_signs(jnp.zeros(flat.size), num=products)
-        estimate = stochtrace.estimator_monte_carlo(stochtrace.monte_carlo_trace(), sampler)
-    else:
-        sampler = stochtrace.sampler_sphere(jnp.zeros(flat.size), num=products // 2)
-        estimate = stochtrace.estimator_leave_one_out(stochtrace.leave_one_out_xtrace(), sampler)
-    return jax.jit(lambda x: estimate(lambda v: product(x, v), key))(flat)
+    flat, product = _hessian_product(loss, params)
+    if method != "exact":
+        if key is None:
+            raise ValueError(f"`key` is needed by {method!r}: pass key=jax.random.key(0), say.")
+        products = positive_integer("products", products, minimum=1 + (method == "xtrace"))
+    if method == "exact" or (method == "xtrace" and products >= flat.size):
+        return jax.jit(functools.partial(_exact_trace, product))(flat)
+    estimate = _hutchinson if method == "hutchinson" else _xtrace
+    return jax.jit(functools.partial(estimate, product, products))(flat, key)
 
 
 def top_eigenvalue(loss, params, *, key, tolerance=1e-8, restarts=100):
     """The largest eigenvalue of the Hessian of a loss: the algebraically largest, with its sign.
 
-    Up to 256 parameters the Hessian is formed; beyond, restarted Lanczos (64 products and one more
-    for the residual between restarts) until |H v - lambda v| <= tolerance times the largest
-    eigenvalue met in absolute value. The residual proves that an eigenvalue lies that close; that
-    it is the largest one is certain only in the sense that a random start finds it.
+    Up to 256 parameters the Hessian is formed. Beyond, Lanczos with restarts of 64 products runs
+    until |H v - lambda v| <= tolerance |H|, where |H| is estimated from the tridiagonal matrix.
+    The residual proves that an eigenvalue lies that close; that it is the largest one holds with
+    probability one over the random start, not with certainty.
 
     Parameters
     ----------
@@ -226,6 +218,25 @@ def _exact_trace(product, x):
     return jnp.sum(jax.lax.map(diagonal, jnp.arange(x.size), batch_size=_CHUNK))
 
 
+def _hutchinson(product, products, x, key):
+    from matfree import stochtrace
+
+    sampler = stochtrace.sampler_signs(x, num=products)
+    estimate = stochtrace.estimator_monte_carlo(stochtrace.monte_carlo_trace(), sampler)
+    return estimate(lambda v: product(x, v), key)
+
+
+def _xtrace(product, products, x, key):
+    from matfree import stochtrace
+
+    probes = stochtrace.sampler_sphere(x, num=products // 2)(key)
+    fixed = jax.lax.stop_gradient(x)
+    value = jnp.mean(stochtrace.leave_one_out_xtrace()(lambda v: product(fixed, v), probes))
+    # Zero, with the derivative of Hutchinson's estimate.
+    rough = jnp.mean(jax.vmap(lambda v: jnp.vdot(v, product(x, v)))(probes))
+    return value + (rough - jax.lax.stop_gradient(rough))
+
+
 def _top_dense(product, size, key, tolerance, restarts):
     hessian = jax.vmap(product)(jnp.eye(size))
     return jnp.linalg.eigh((hessian + hessian.T) / 2)[1][:, -1], jnp.all(jnp.isfinite(hessian))
@@ -239,20 +250,17 @@ def _top_lanczos(product, size, key, tolerance, restarts):
     def ritz(start):
         basis, (diagonal, off), *_ = tridiagonalise(product, start)
         # When the Krylov space is exhausted (few distinct eigenvalues) the rest of the basis is
-        # noise or NaN. The part before it is an invariant subspace: keep that.
-        scale = jnp.max(jnp.abs(jnp.nan_to_num(jnp.concatenate([diagonal, off]))))
-        alive = jnp.cumprod(jnp.abs(off) > 1e-12 * scale)
-        alive = jnp.concatenate([jnp.ones(1), alive.astype(off.dtype)])
-        lowest = -2.0 * jnp.sum(jnp.abs(jnp.where(alive > 0, diagonal, 0.0))) - 1.0
-        diagonal = jnp.where(alive > 0, diagonal, lowest)
-        off = jnp.where(alive[1:] > 0, off, 0.0)
-        values, vectors = jnp.linalg.eigh(jnp.diag(diagonal) + jnp.diag(off, 1) + jnp.diag(off, -1))
-        vector = jnp.where(alive > 0, vectors[:, -1], 0.0) @ jnp.where(alive[:, None] > 0, basis, 0)
-        vector = vector / jnp.linalg.norm(vector)
+        # noise or NaN. The part before it spans an invariant subspace: keep that, and move the
+        # rest of the spectrum below it.
+        scale = jnp.max(jnp.nan_to_num(jnp.abs(jnp.concatenate([diagonal, off]))))
+        alive = jnp.append(True, jnp.cumprod(off > 1e-12 * scale).astype(bool))
+        diagonal = jnp.where(alive, diagonal, -4.0 * scale - 1.0)
+        off = jnp.where(alive[1:], off, 0.0)
+        T = jnp.diag(diagonal) + jnp.diag(off, 1) + jnp.diag(off, -1)
+        vector = jnp.linalg.eigh(T)[1][:, -1] @ jnp.where(alive[:, None], basis, 0.0)
         image = product(vector)
         residual = jnp.linalg.norm(image - jnp.vdot(vector, image) * vector)
-        scale = jnp.max(jnp.abs(jnp.where(alive > 0, diagonal, 0.0)))
-        return vector, residual <= tolerance * jnp.maximum(scale, jnp.abs(values[-1]))
+        return vector / jnp.linalg.norm(vector), residual <= tolerance * scale
 
     def unfinished(state):
         vector, converged, count = state

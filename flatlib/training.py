@@ -53,7 +53,7 @@ class Trajectory:
 
     @property
     def status_name(self):
-        """ "finished" or "diverged"; a list for a batch of runs. Not available inside a trace."""
+        """The status in words; a list for a batch of runs. Not available inside a trace."""
         return jax.tree.map(
             lambda code: TrainingStatus(code).name.lower(), np.asarray(self.status).tolist()
         )
@@ -77,16 +77,7 @@ def minibatches(m, size):
 
 
 def train(
-    loss,
-    params,
-    optimizer,
-    *,
-    steps,
-    key,
-    batch=None,
-    record=None,
-    every=1,
-    snapshots=False,
+    loss, params, optimizer, *, steps, key, batch=None, record=None, every=1, snapshots=False
 ):
     """Run an optax optimiser for a fixed number of steps and record functions of the parameters.
 
