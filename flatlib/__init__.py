@@ -1,5 +1,6 @@
 """flatlib: the companion library of the course on flat minima in low-rank matrix recovery."""
 
+from flatlib import plotting
 from flatlib.certificates import Certificate, recovery_certificate
 from flatlib.checks import ClaimFailed, check
 from flatlib.convex import (
@@ -32,6 +33,7 @@ from flatlib.measurements import (
     rank_one,
 )
 from flatlib.notebook import animate, setup_notebook, show
+from flatlib.phase import PhaseDiagram, phase_diagram, statistical_dimension
 from flatlib.training import TrainingStatus, Trajectory, minibatches, train
 
 __version__ = "0.1.0"
@@ -39,6 +41,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Certificate",
     "ClaimFailed",
+    "PhaseDiagram",
     "Solution",
     "Status",
     "TrainingStatus",
@@ -62,6 +65,8 @@ __all__ = [
     "minibatches",
     "nuclear_solution",
     "penalized_solution",
+    "phase_diagram",
+    "plotting",
     "quadratic",
     "quadratic_sensing",
     "rank_one",
@@ -69,6 +74,7 @@ __all__ = [
     "scaled_trace",
     "setup_notebook",
     "show",
+    "statistical_dimension",
     "top_eigenvalue",
     "train",
 ]
