@@ -45,11 +45,8 @@ def factor_loss(op, b):
     def loss(params, batch=None, key=None):
         L, R = _factors(op, *params)
         if batch is None:
-            seen, labels = op, b
-        else:
-            seen = op.subset(batch)
-            labels = b[jnp.atleast_1d(batch)]
-        return jnp.mean((seen(L @ R.T) - labels) ** 2)
+            return jnp.mean((op(L @ R.T) - b) ** 2)
+        return jnp.mean((op.subset(batch)(L @ R.T) - b[jnp.asarray(batch)]) ** 2)
 
     return loss
 
@@ -57,16 +54,8 @@ def factor_loss(op, b):
 def block_traces(op, L, R):
     """Traces of the L block and of the R block of the Hessian of `factor_loss`.
 
-    Valid at every point, not only where the loss is zero.
-
-    Parameters
-    ----------
-    op : measurement map
-    L, R : factors (d1, k) and (d2, k)
-
-    Returns
-    -------
-    (2 d1 |D2 R|_F^2, 2 d2 |D1 L|_F^2)
+    They are 2 d1 |D2 R|_F^2 and 2 d2 |D1 L|_F^2 for L (d1, k) and R (d2, k), at every point and not
+    only where the loss is zero.
 
     Source: Ding et al. (2024), Lemmas 2.1 and 3.1.
     """
@@ -79,19 +68,13 @@ def block_traces(op, L, R):
 def scaled_trace(op, L, R):
     """The scaled trace of the Hessian of `factor_loss`, 2|D1 L|_F^2 + 2|D2 R|_F^2.
 
-    The trace of the L block divided by d1 plus the trace of the R block divided by d2. Valid at
-    every point.
-
-    Parameters
-    ----------
-    op : measurement map
-    L, R : factors (d1, k) and (d2, k)
+    The trace of the L block (d1, k) divided by d1 plus that of the R block (d2, k) divided by d2.
+    Valid at every point.
 
     Source: Ding et al. (2024), Section 3.
     """
     left, right = block_traces(op, L, R)
-    d1, d2 = op.shape
-    return left / d1 + right / d2
+    return left / op.shape[0] + right / op.shape[1]
 
 
 def hessian_trace(loss, params, method="exact", *, key=None, products=64):
@@ -132,10 +115,9 @@ def hessian_trace(loss, params, method="exact", *, key=None, products=64):
     if method not in ("exact", "hutchinson", "xtrace"):
         raise ValueError(f"`method` must be 'exact', 'hutchinson' or 'xtrace', but is {method!r}.")
     flat, product = _hessian_product(loss, params)
-    if method != "exact":
-        if key is None:
-            raise ValueError(f"`key` is needed by {method!r}: pass key=jax.random.key(0), say.")
-        products = positive_integer("products", products, minimum=1 + (method == "xtrace"))
+    products = positive_integer("products", products, minimum=1 + (method == "xtrace"))
+    if method != "exact" and key is None:
+        raise ValueError(f"`key` is needed by {method!r}: pass key=jax.random.key(0), say.")
     if method == "exact" or (method == "xtrace" and products >= flat.size):
         return jax.jit(functools.partial(_exact_trace, product))(flat)
     estimate = _hutchinson if method == "hutchinson" else _xtrace
@@ -155,8 +137,7 @@ def top_eigenvalue(loss, params, *, key, tolerance=1e-8, restarts=100):
     loss : function of params with a scalar value, twice differentiable
     params : pytree of float64 arrays
     key : random key of the starting vector
-    tolerance : bound on the relative residual
-    restarts : how often Lanczos may restart
+    tolerance, restarts : bound on the relative residual, and how often Lanczos may restart
 
     Returns
     -------
@@ -164,9 +145,8 @@ def top_eigenvalue(loss, params, *, key, tolerance=1e-8, restarts=100):
 
     Raises
     ------
-    RuntimeError if Lanczos has not converged; inside `jit` or `vmap`, where nothing can be raised,
-    the value is NaN instead. ValueError for a loss that is not scalar; TypeError for parameters
-    that are not float64.
+    RuntimeError if Lanczos has not converged (inside `jit` and `vmap` the value is NaN instead);
+    ValueError for a loss that is not scalar; TypeError for parameters that are not float64.
     """
     flat, product = _hessian_product(loss, params)
     find = _top_dense if flat.size <= _DENSE else _top_lanczos
@@ -230,11 +210,10 @@ def _xtrace(product, products, x, key):
     from matfree import stochtrace
 
     probes = stochtrace.sampler_sphere(x, num=products // 2)(key)
-    fixed = jax.lax.stop_gradient(x)
-    value = jnp.mean(stochtrace.leave_one_out_xtrace()(lambda v: product(fixed, v), probes))
-    # Zero, with the derivative of Hutchinson's estimate.
+    value = jnp.mean(stochtrace.leave_one_out_xtrace()(lambda v: product(x, v), probes))
     rough = jnp.mean(jax.vmap(lambda v: jnp.vdot(v, product(x, v)))(probes))
-    return value + (rough - jax.lax.stop_gradient(rough))
+    # The value of XTrace with the derivative of Hutchinson's estimate.
+    return rough + jax.lax.stop_gradient(value - rough)
 
 
 def _top_dense(product, size, key, tolerance, restarts):
@@ -249,9 +228,8 @@ def _top_lanczos(product, size, key, tolerance, restarts):
 
     def ritz(start):
         basis, (diagonal, off), *_ = tridiagonalise(product, start)
-        # When the Krylov space is exhausted (few distinct eigenvalues) the rest of the basis is
-        # noise or NaN. The part before it spans an invariant subspace: keep that, and move the
-        # rest of the spectrum below it.
+        # Once the Krylov space is exhausted (few distinct eigenvalues) the basis is noise or NaN.
+        # What comes before spans an invariant subspace: keep that, move the rest below it.
         scale = jnp.max(jnp.nan_to_num(jnp.abs(jnp.concatenate([diagonal, off]))))
         alive = jnp.append(True, jnp.cumprod(off > 1e-12 * scale).astype(bool))
         diagonal = jnp.where(alive, diagonal, -4.0 * scale - 1.0)
@@ -266,10 +244,6 @@ def _top_lanczos(product, size, key, tolerance, restarts):
         vector, converged, count = state
         return ~converged & (count < restarts) & jnp.all(jnp.isfinite(vector))
 
-    def restart(state):
-        vector, _, count = state
-        return *ritz(vector), count + 1
-
     start = jax.random.normal(key, (size,), jnp.float64)
-    vector, converged, _ = jax.lax.while_loop(unfinished, restart, (*ritz(start), 0))
-    return vector, converged
+    state = jax.lax.while_loop(unfinished, lambda s: (*ritz(s[0]), s[2] + 1), (*ritz(start), 0))
+    return state[:2]
