@@ -1,0 +1,59 @@
+# `make book` and `make test` set themselves up on a machine with Python >= 3.11, git and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+BOOK_SOURCES := _config.yml _toc.yml $(wildcard book/*.md book/*.bib book/_ext/*.py book/_static/*) \
+	$(wildcard notebooks/*.ipynb flatlib/*)
+
+.PHONY: help book test check notebooks colab bench repository clean
+.DEFAULT_GOAL := help
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+book: _build/.book ## Render the book from the stored notebooks into _build/html
+	@echo "The book is ready: open _build/html/index.html"
+
+test: $(READY) ## Run everything that CI runs (STAGES="lint library" runs some; see tools/run_tests.py)
+	@$(BIN)/python tools/run_tests.py $(STAGES)
+
+check: $(READY) ## Check the form of the notebooks and of the repository, in seconds
+	@$(BIN)/python -m pytest -q tests/test_notebooks.py tests/test_repository.py
+
+notebooks: $(READY) ## Re-execute the stored notebooks in place (CHAPTERS="04 05" runs some)
+	@$(BIN)/python tools/execute.py $(CHAPTERS)
+
+colab: $(READY) ## Run every notebook as Colab would: its versions, an empty folder, a fresh install
+	@$(BIN)/python tools/colab.py $(CHAPTERS)
+
+bench: $(READY) ## Compare the library with other solvers (takes minutes)
+	@for script in benchmarks/*.py; do echo "Running $$script"; $(BIN)/python $$script || exit 1; done
+
+repository: $(READY) ## Move the course to another address: make repository URL=https://... [TAG=v1.0.0]
+	@$(BIN)/python tools/repository.py "$(URL)" $(TAG)
+
+clean: ## Delete what was built, and the virtual environments
+	rm -rf _build $(VENV) .venv-colab .pytest_cache .ruff_cache *.egg-info
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name it with: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || tools/apt.sh python3-venv "virtual environments"
+	@echo "Creating the virtual environment $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@echo "Installing requirements.txt and the library into it (minutes the first time)"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.txt -e .
+	@touch $@
+
+# A change in an extension or the configuration concerns every page, so it starts afresh; so does a
+# failed build, whose warnings a second run would not repeat.
+_build/.book: $(READY) $(BOOK_SOURCES)
+	@echo "Building the book from $(words $(wildcard notebooks/*.ipynb)) stored notebooks"
+	@$(if $(filter book/_ext/% _config.yml,$?),rm -rf _build/.doctrees _build/html)
+	@$(BIN)/jupyter-book build -W --keep-going -q . >_build.log 2>&1 || \
+		{ cat _build.log; rm -rf _build/.doctrees _build.log; exit 1; }
+	@rm -f _build.log
+	@touch $@

@@ -1,0 +1,72 @@
+"""Run everything that CI runs, stage by stage, and end with a summary.
+
+Usage: python tools/run_tests.py [STAGE ...]     all stages when none is named
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PYTHON = [sys.executable, "-m"]
+# Two processes, each with its own kernel: a notebook spends much of its time compiling on one core.
+PARALLEL = ["-n", "2", "--dist", "loadfile"]
+FORM_TESTS = ["tests/test_notebooks.py", "tests/test_repository.py"]
+
+STAGES = {
+    "lint": [[*PYTHON, "ruff", "check", "."], [*PYTHON, "ruff", "format", "--check", "."]],
+    "form": [[*PYTHON, "pytest", *FORM_TESTS]],
+    "library": [
+        [*PYTHON, "pytest", "tests", *PARALLEL, "--ignore=tests/test_book.py"]
+        + [f"--ignore={path}" for path in FORM_TESTS]
+    ],
+    # Warnings of the tools that run the kernels are not ours to mend.
+    "notebooks": [
+        [*PYTHON, "pytest", "--nbval", "notebooks", *PARALLEL, "-o", "filterwarnings=default"]
+    ],
+    "book": [["make", "--no-print-directory", "book"]],
+    "pages": [[*PYTHON, "pytest", "tests/test_book.py"]],
+    "colab": [[sys.executable, "tools/colab.py"]],
+}
+
+
+def main(names):
+    unknown = set(names) - set(STAGES)
+    if unknown:
+        sys.exit(f"Unknown stages {sorted(unknown)}; there are: {', '.join(STAGES)}")
+    outcomes = {name: run(name) for name in STAGES if not names or name in names}
+    print("\nSummary")
+    for name, (passed, seconds) in outcomes.items():
+        print(f"  {name:<10} {'passed' if passed else 'FAILED':<7} {seconds:6.0f} s")
+    failed = sum(not passed for passed, _ in outcomes.values())
+    print(f"{len(outcomes) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+def run(name):
+    """Run one stage; whether it passed, and how many seconds it took."""
+    print(f"\n=== {name} ===", flush=True)
+    start = time.perf_counter()
+    prepare(name)
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    codes = [
+        subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL).returncode
+        for command in STAGES[name]
+    ]
+    return not any(codes), time.perf_counter() - start
+
+
+def prepare(name):
+    """What a stage needs beyond the virtual environment."""
+    if name == "book":  # built afresh, so that no warning hides in a cache
+        shutil.rmtree(ROOT / "_build", ignore_errors=True)
+    if name == "pages" and not any(map(shutil.which, ("chromium", "chromium-browser"))):
+        # Without a browser the stage itself fails, and says what is missing.
+        subprocess.run([ROOT / "tools" / "apt.sh", "chromium", "a browser to check the pages with"])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
