@@ -23,8 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from flatlib._inputs import positive_integer
-from flatlib.convex import flat_solution, nuclear_solution
-from flatlib.measurements import Dense, Quadratic, RankOne
+from flatlib.convex import Status, flat_solution, nuclear_solution
+from flatlib.measurements import Dense, Entries, Quadratic, RankOne
 
 OUTCOMES = ("recovered", "certified not the minimiser", "converged elsewhere", "unconverged")
 PADDED = 256  # numbers of measurements are padded to the largest, or to multiples of this
@@ -141,8 +141,8 @@ def phase_diagram(
     -------
     PhaseDiagram. An instance counts, in this order, as *recovered*: the minimiser has been found
     and is M; *certified not the minimiser*: some X with A(X) = A(M) has a smaller objective than
-    M, beyond rounding; *converged elsewhere*: a minimiser has been found that is not M, and M may
-    be another one; *unconverged*: the solver has not decided.
+    M, beyond rounding; *converged elsewhere*: there is a minimiser that is not M, and M may be
+    another one (so it is whenever D1 or D2 is singular); *unconverged*: the solver has not decided.
 
     Raises
     ------
@@ -217,43 +217,52 @@ def _in_threads(work, arguments):
 
 def _outcome(op, M, largest, weighting, tolerance):
     """Index into OUTCOMES for one instance."""
-    if isinstance(op, Dense | RankOne | Quadratic):
-        # Zero measurements change D by a constant factor and nothing else. Padding lets all
-        # instances of one size share one compiled program.
-        length = max(op.m, min(largest, -(-op.m // PADDED) * PADDED))
-        op = jax.tree.map(lambda leaf: _pad(leaf, length), op)
-        return int(_judge_compiled(op, M, weighting, tolerance))
-    return int(_judge(op, M, weighting, tolerance))
+    op, b = _padded(op, np.asarray(op(M)), largest)
+    return int(_judge(op, b, M, weighting, tolerance))
 
 
-def _pad(array, length):
-    padded = np.zeros((length, *array.shape[1:]))
-    padded[: len(array)] = array
-    return padded
+def _padded(op, b, largest):
+    """The same problem with more measurements, so that all of one size share one program.
+
+    Zero measurements multiply D1 and D2 by a constant and change nothing else; entries outside the
+    matrix are dropped by JAX wherever they are written.
+    """
+    match op:
+        case Entries():
+            length, filling = op.shape[0] * op.shape[1], max(op.shape)
+        case Dense() | RankOne() | Quadratic():
+            length, filling = max(op.m, min(largest, -(-op.m // PADDED) * PADDED)), 0.0
+        case _:
+            return op, b
+
+    def pad(array, filling):
+        full = np.full((length, *array.shape[1:]), filling, dtype=array.dtype)
+        full[: len(array)] = array
+        return full
+
+    return jax.tree.map(lambda leaf: pad(leaf, filling), op), pad(b, 0.0)
 
 
-def _judge(op, M, weighting, tolerance):
-    solve = flat_solution if weighting == "flat" else nuclear_solution
-    b = op(M)
-    D1, D2 = op.rescaling() if weighting == "flat" else (jnp.eye(len(M)), jnp.eye(len(M.T)))
+@functools.partial(jax.jit, static_argnames=("weighting",))
+def _judge(op, b, M, weighting, tolerance):
+    """Solve one instance and compare the result with M. (The solver raises only outside jit.)"""
+    if weighting == "flat":
+        solution = flat_solution(op, b, tolerance=1e-3 * tolerance)
+        D1, D2 = op.rescaling()
+    else:
+        solution = nuclear_solution(op, b, tolerance=1e-3 * tolerance)
+        D1, D2 = jnp.eye(M.shape[0]), jnp.eye(M.shape[1])
 
     def objective(X):
         return jnp.sum(jnp.linalg.svd(D1 @ X @ D2, compute_uv=False))
 
-    def feasible_and_smaller(solution):
-        smaller = objective(solution.X) < (1.0 - MARGIN) * objective(M)
-        return smaller & (solution.residual <= MARGIN)
-
-    def decide(solution):
-        found = (solution.gap <= 1e-3 * tolerance) & (solution.residual <= MARGIN)
-        near = jnp.linalg.norm(solution.X - M) <= tolerance * jnp.linalg.norm(M)
-        return jnp.select([found & near, feasible_and_smaller(solution), found], [0, 1, 2], 3)
-
-    solution = solve(op, b, tolerance=1e-3 * tolerance)
-    return decide(solution)
-
-
-_judge_compiled = jax.jit(_judge, static_argnames=("weighting",))
+    feasible = solution.residual <= MARGIN
+    found = feasible & (solution.gap <= 1e-3 * tolerance)
+    near = jnp.linalg.norm(solution.X - M) <= tolerance * jnp.linalg.norm(M)
+    smaller = feasible & (objective(solution.X) < (1.0 - MARGIN) * objective(M))
+    # Where D1 or D2 is singular, M can be changed in an unobserved direction at no cost.
+    elsewhere = found | (solution.status == Status.UNOBSERVED)
+    return jnp.select([found & near, smaller, elsewhere], [0, 1, 2], 3)
 
 
 # ------------------------------------------------------------------ the file of a sweep

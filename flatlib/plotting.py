@@ -33,12 +33,11 @@ def plot_phase(diagram, predicted=None, *, ax=None, colorbar=True):
         )
     i, j = np.nonzero(diagram.unconverged)
     if len(i):
-        cells = (diagram.sizes[i], diagram.measurements[i, j])
-        ax.plot(*cells, "x", color=COLORS["vermilion"], label="unconverged")
+        style = {"mfc": "white", "mec": "black", "ms": 10}
+        ax.plot(diagram.sizes[i], diagram.measurements[i, j], "X", label="unconverged", **style)
     if predicted is not None:
-        line = {"color": "white", "lw": 4.5}, {"color": COLORS["vermilion"], "lw": 2.5}
-        ax.plot(diagram.sizes, predicted, **line[0])
-        ax.plot(diagram.sizes, predicted, "o-", label="predicted", **line[1])
+        ax.plot(diagram.sizes, predicted, color="white", lw=4.5)
+        ax.plot(diagram.sizes, predicted, "o-", color=COLORS["vermilion"], label="predicted")
     if ax.get_legend_handles_labels()[0]:
         ax.legend(loc="upper left")
     ax.set(xlabel="size $d$", ylabel="measurements $m$", xticks=diagram.sizes)
