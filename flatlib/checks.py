@@ -29,7 +29,7 @@ def check(statement, claim, error, tolerance):
     ClaimFailed if error > tolerance or if the error is not finite; ValueError for a negative error
     or tolerance, or for an error that is an array or a truth value: such a check could not fail.
     """
-    if np.ndim(error) or np.result_type(error) == np.bool_:
+    if np.ndim(error) or np.asarray(error).dtype == np.bool_:
         raise ValueError(
             "`error` must be one number, how far the claim is from holding: take the largest of an "
             "array, and for a truth value pass float(not value)."
