@@ -14,21 +14,22 @@ ROOT = Path(__file__).resolve().parents[1]
 PYTHON = [sys.executable, "-m"]
 # Two processes, each with its own kernel: a notebook spends much of its time compiling on one core.
 PARALLEL = ["-n", "2", "--dist", "loadfile"]
+PAGE_TESTS = ["tests/test_extensions.py", "tests/test_book.py"]
 FORM_TESTS = ["tests/test_notebooks.py", "tests/test_repository.py"]
 
 STAGES = {
     "lint": [[*PYTHON, "ruff", "check", "."], [*PYTHON, "ruff", "format", "--check", "."]],
     "form": [[*PYTHON, "pytest", *FORM_TESTS]],
     "library": [
-        [*PYTHON, "pytest", "tests", *PARALLEL, "--ignore=tests/test_book.py"]
-        + [f"--ignore={path}" for path in FORM_TESTS]
+        [*PYTHON, "pytest", "tests", *PARALLEL]
+        + [f"--ignore={path}" for path in FORM_TESTS + PAGE_TESTS]
     ],
     # Warnings of the tools that run the kernels are not ours to mend.
     "notebooks": [
         [*PYTHON, "pytest", "--nbval", "notebooks", *PARALLEL, "-o", "filterwarnings=default"]
     ],
     "book": [["make", "--no-print-directory", "book"]],
-    "pages": [[*PYTHON, "pytest", "tests/test_book.py"]],
+    "pages": [[*PYTHON, "pytest", *PAGE_TESTS]],
     "colab": [[sys.executable, "tools/colab.py"]],
 }
 

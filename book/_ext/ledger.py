@@ -22,7 +22,7 @@ from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.osutil import relpath
 
-NO_CHECK = "no numerical check"
+NO_CHECK = "*no numerical check*"
 
 
 class ChapterDirective(SphinxDirective):
@@ -114,7 +114,10 @@ def ledger_table(chapter, address):
         label = f"[{statement.label}]({address(statement.anchor)})"
         name = f" {statement.name}" if statement.name else ""
         standing = statement.standing or "nothing said"
-        for check in own_checks or [None]:
+        if not own_checks:
+            nothing = NO_CHECK if statement.kind in chapters.CLAIMS else "–"
+            rows.append(f"| {label}{_cell(name)} | {standing} | {nothing} | | |")
+        for check in own_checks:
             rows.append(f"| {label}{_cell(name)} | {standing} | {_check_cells(check)} |")
             label, name, standing = "", "", ""
     for label, others in checks.items():
@@ -124,8 +127,6 @@ def ledger_table(chapter, address):
 
 
 def _check_cells(check):
-    if check is None:
-        return f"*{NO_CHECK}* | | "
     error = f"{check['error']:.1e}" if check["error"] else "0"
     return f"{_cell(check['claim'])} | {error} | {check['tolerance']:g}"
 

@@ -2,13 +2,16 @@
 
 The docstrings of `flatlib` are read in a terminal and in an editor. They write |X|_F, A* and D_1 as
 one reads them, which reStructuredText would take for markup. This extension escapes such signs,
-shows names in backticks as code, and sets indented formulas as they stand.
+shows names in backticks as code, sets indented formulas as they stand, and turns the sections of
+NumPy's style into lists (entries `name : description`) or paragraphs.
 """
 
 import re
 
 LITERAL = re.compile(r"(``.+?``|`[^`]+?`)")
-TITLE = re.compile(r"^\s*[-=~]{3,}\s*$")
+ENTRY = re.compile(r"(?P<names>\*{0,2}\w+(?:, \*{0,2}\w+)*) : (?P<text>.*)")
+UNDERLINE = re.compile(r"-{3,}$")
+INDENT = "    "
 
 
 def escape(text):
@@ -23,28 +26,30 @@ def escape(text):
 
 
 def convert(lines):
-    """A docstring with formulas as literal blocks and all other lines escaped."""
-    result = []
-    formula = None  # indentation of the literal block that we are in
-    text_indent = 0
-    blank = True
-    for line in lines:
-        indent = len(line) - len(line.lstrip())
+    """A docstring as reStructuredText."""
+    result, entry, formula = [], False, False
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        blank_before = not result or not result[-1]
+        indented = line.startswith(INDENT)
+        if line.strip():
+            formula = indented and (formula or (blank_before and not entry))
+        if UNDERLINE.match(line):
+            continue
         if not line.strip():
             result.append("")
-            blank = True
-            continue
-        if formula is not None and indent < formula:
-            formula = None
-        if formula is None and blank and result and indent >= text_indent + 4:
-            formula = indent
-            result += [" " * text_indent + "::", ""]
-        if formula is None:
-            text_indent = indent
-            result.append(line if TITLE.match(line) else escape(line))
+        elif formula:
+            opens = not any(previous.startswith((INDENT, "::")) for previous in result[-2:])
+            result += ["::", "", line] if opens else [line]
+        elif UNDERLINE.match(following):
+            result += [f"**{line.strip()}**", ""]
+            entry = False
+        elif found := ENTRY.match(line):
+            names = ", ".join(f"``{name}``" for name in found["names"].split(", "))
+            result.append(f"- {names}: {escape(found['text'])}")
+            entry = True
         else:
-            result.append(line)
-        blank = False
+            entry = entry and indented
+            result.append("  " * entry + escape(line.strip()))
     return result
 
 
@@ -54,6 +59,5 @@ def _process(app, what, name, obj, options, lines):
 
 def setup(app):
     app.setup_extension("sphinx.ext.autodoc")
-    app.setup_extension("sphinx.ext.napoleon")
-    app.connect("autodoc-process-docstring", _process, priority=100)  # before napoleon
+    app.connect("autodoc-process-docstring", _process)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

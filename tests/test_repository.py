@@ -1,0 +1,117 @@
+"""One address of the repository everywhere, one version, and commands that exist."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+
+import chapters
+import pytest
+import repository
+import yaml
+
+import flatlib
+
+ROOT = chapters.ROOT
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+ADDRESS = re.compile(r"(?:github\.com/|colab\.research\.google\.com/github/)([\w.-]+/[\w.-]+)")
+
+
+def texts(root):
+    """The tracked text files of a working tree."""
+    for name in repository.tracked(root):
+        try:
+            yield name, (root / name).read_text(encoding="utf8")
+        except (UnicodeDecodeError, FileNotFoundError):
+            continue
+
+
+def strange_addresses(root):
+    """Addresses of this repository, by the name of the project, that name another owner."""
+    slug = repository.current(root)
+    name = slug.split("/")[1]
+    for path, text in texts(root):
+        if path.startswith("tests/"):
+            continue
+        for found in ADDRESS.findall(text):
+            found = found.removesuffix(".git").rstrip(".")
+            if found.split("/")[1] == name and found != slug:
+                yield f"{path}: {found}"
+        colab = re.findall(r"colab\.research\.google\.com/github/([\w.-]+/[\w.-]+)", text)
+        yield from (f"{path}: {found}" for found in colab if found != slug)
+
+
+def test_one_address():
+    assert not list(strange_addresses(ROOT))
+    for name in ("README.md", "CITATION.cff", "_config.yml"):
+        assert f"https://github.com/{repository.current(ROOT)}" in (ROOT / name).read_text()
+
+
+def test_one_version():
+    assert flatlib.__version__ == VERSION
+    assert str(yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"]) == VERSION
+    for path, text in texts(ROOT):
+        for tag in re.findall(r"flat-minima-course(?:\.git)?@v([\d.]+\d)", text):
+            assert tag == VERSION, path
+
+
+def test_mentioned_commands_exist():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for path, text in texts(ROOT):
+        if path.endswith((".md", ".yml")):
+            mentioned = re.findall(r"`make ([a-z]+)|^make ([a-z]+)", text, re.MULTILINE)
+            assert {a or b for a, b in mentioned} <= targets, path
+
+
+def test_help_lists_every_command():
+    help_text = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
+    declared = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for target in declared.group(1).split():
+        assert re.search(rf"^make {target} +\S", help_text, re.MULTILINE), target
+
+
+def test_no_large_file_is_tracked():
+    for name in repository.tracked(ROOT):
+        assert not (ROOT / name).exists() or (ROOT / name).stat().st_size < 2_000_000, name
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the tracked files, in a repository of its own."""
+    for name in repository.tracked(ROOT):
+        if (ROOT / name).exists():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, tmp_path / name)
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    subprocess.run(["git", "add", "--all"], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+def test_one_command_moves_the_course(copy):
+    old = repository.current(ROOT)
+    changed = repository.move(copy, "https://github.com/someone/their-course", "v9.8.7")
+    assert {"README.md", "CITATION.cff", "_config.yml"} <= set(changed)
+    assert not [path for path, text in texts(copy) if old in text]
+    assert not list(strange_addresses(copy))
+    for path in sorted((copy / "notebooks").glob("*.ipynb")):
+        chapter = chapters.read(path)
+        assert (
+            'REPOSITORY, TAG = "https://github.com/someone/their-course", "v9.8.7"'
+            in chapter.notebook.cells[1].source
+        )
+        assert "github/someone/their-course/blob/main/notebooks/" in chapter.header
+
+
+def test_a_strange_address_is_noticed(copy):
+    readme = copy / "README.md"
+    ours, theirs = repository.current(ROOT), "else/flat-minima-course"
+    readme.write_text(readme.read_text().replace(ours, theirs))
+    assert list(strange_addresses(copy))
+
+
+@pytest.mark.parametrize("arguments", [[], ["https://example.org/a/b"], ["github.com/a/b"]])
+def test_a_wrong_address_is_refused(arguments):
+    command = [sys.executable, ROOT / "tools" / "repository.py", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode != 0 and "Usage" in result.stderr
