@@ -101,7 +101,8 @@ def run(path, folder):
     work = folder / "content"
     work.mkdir()
     shutil.copy(path, work)
-    command = [PYTHON, "-m", "pytest", "--nbval", "-q", "-p", "no:cacheprovider", path.name]
+    command = [PYTHON, "-m", "pytest", "--nbval", "-q", "-p", "no:cacheprovider"]
+    command += ["--disable-warnings", path.name]  # of Colab's older packages on a new Python
     result = subprocess.run(command, cwd=work, env=environment, stdin=subprocess.DEVNULL)
     if result.returncode:
         return "FAILED: a cell failed or printed something else than what is stored"
@@ -132,6 +133,7 @@ def isolated(home, url, tag):
         "XDG_CONFIG_HOME": configuration,  # pip's own settings stay in force
         "PIP_CACHE_DIR": pip_cache(),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # a warning of the kernel's debugger
         "MPLCONFIGDIR": str(home / "matplotlib"),
         "PYTHONNOUSERSITE": "1",
     }
