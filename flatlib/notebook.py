@@ -54,10 +54,11 @@ STYLE = {
     "legend.framealpha": 0.9,
     "lines.linewidth": 2.0,
     "lines.markersize": 6.0,
+    "axes.prop_cycle": f"cycler(color={list(COLORS.values())})",
     "image.cmap": "viridis",
 }
 
-_FRAME_DPI = 100
+_FRAME_DPI = 90
 _FRAME_COLORS = 128
 
 
@@ -77,7 +78,6 @@ def setup_notebook():
 
     jax.config.update("jax_enable_x64", True)
     matplotlib.rcParams.update(STYLE)
-    matplotlib.rcParams["axes.prop_cycle"] = matplotlib.cycler(color=list(COLORS.values()))
     print(
         f"flatlib {flatlib.__version__}, JAX {jax.__version__}, NumPy {numpy.__version__}, "
         f"Python {platform.python_version()}, {jax.devices()[0].device_kind}"

@@ -70,7 +70,9 @@ def statistical_dimension(shape, rank, *, key, symmetric=False, samples=None):
     if rank == min(d1, d2):
         return float(tangent)
 
-    G = np.asarray(jax.random.normal(key, (samples, d1 - rank, d2 - rank)), dtype=np.float64)
+    # NumPy draws, because JAX would compile a generator for every shape.
+    generator = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    G = generator.standard_normal((samples, d1 - rank, d2 - rank))
     if symmetric:
         values = np.abs(np.linalg.eigvalsh(0.5 * (G + G.transpose(0, 2, 1))))
     else:
