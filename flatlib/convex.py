@@ -36,13 +36,14 @@ import numpy as np
 from flatlib._inputs import as_float64, is_traced, positive_integer
 from flatlib.measurements import Dense, Entries, Identity, LinearMap, Quadratic, RankOne
 
-STEP = 0.2  # Douglas-Rachford step length, relative to the norm of the least-norm interpolant
+STEP = 0.3  # Douglas-Rachford step length, relative to the norm of the least-norm interpolant
 RELAXATION = 1.5
 MEMORY = 10  # differences kept by the Anderson acceleration
-REGULARISATION = 1e-12  # of its least-squares problem, relative
+REGULARISATION = 1e-10  # of its least-squares problem, relative
 PATIENCE = 500  # iterations without a new best residual after which the iteration has stalled
 INCONSISTENT = 1e-8  # relative distance from b to the range of A from which b is inconsistent
 SINGULAR = 1e-12  # eigenvalues of D^2 and of B B*, relative to the largest, that count as zero
+REGULAR = 1e-7  # least squared diagonal entry of a Cholesky factor that is trusted
 TINY = 1e-300  # keeps 0/0 at 0
 
 
@@ -128,9 +129,8 @@ def gram_matrix(B):
 def _inverse_root(gram):
     """Pseudo-inverse of D = gram^{1/2}, and whether D is singular."""
     values, vectors = jnp.linalg.eigh(gram)
-    kept = values > SINGULAR * jnp.maximum(values[-1], TINY)
-    roots = jnp.where(kept, 1.0 / jnp.sqrt(jnp.where(kept, values, 1.0)), 0.0)
-    return (vectors * roots) @ vectors.T, jnp.any(~kept)
+    inverse = _reciprocal(values, SINGULAR * values[-1])
+    return (vectors * jnp.sqrt(inverse)) @ vectors.T, jnp.any(inverse == 0.0)
 
 
 def _padded_size(m):
@@ -199,29 +199,70 @@ def whiten(op, m, weighting):
     return B, P1, P2, singular1 | singular2
 
 
-def pseudo_inverse(gram):
-    """Pseudo-inverse H of a Gram matrix; by Cholesky, or by eigenvectors where it is singular."""
-    if gram.ndim == 1:
-        return jnp.where(gram > 0, 1.0 / jnp.where(gram > 0, gram, 1.0), 0.0)
-    norms = jnp.sqrt(jnp.diag(gram))
-    scale = jnp.where(norms > 0, 1.0 / jnp.where(norms > 0, norms, 1.0), 1.0)
-    scaled = gram * scale[:, None] * scale[None, :] + jnp.diag(jnp.where(norms > 0, 0.0, 1.0))
-    factor = jnp.linalg.cholesky(scaled)
-    regular = jnp.min(jnp.where(jnp.isnan(factor), 0.0, jnp.diag(factor)[:, None])) ** 2 > 1e-10
+def _reciprocal(values, threshold=0.0):
+    """1/values, and 0 where a value is at most the threshold."""
+    kept = values > threshold
+    return jnp.where(kept, 1.0 / jnp.where(kept, values, 1.0), 0.0)
 
-    def by_cholesky():
-        return jax.scipy.linalg.cho_solve((factor, True), jnp.eye(len(gram)))
+
+def _cholesky(gram):
+    """Scaling, Cholesky factor of the Gram matrix scaled to unit diagonal, and whether regular."""
+    scale = _reciprocal(jnp.sqrt(jnp.diag(gram)))
+    scaled = gram * scale[:, None] * scale[None, :] + jnp.diag(jnp.where(scale > 0, 0.0, 1.0))
+    factor = jnp.linalg.cholesky(scaled)
+    return scale, scaled, factor, jnp.nanmin(jnp.diag(factor)) ** 2 > REGULAR
+
+
+def pseudo_inverse(gram):
+    """Pseudo-inverse H of a Gram matrix: by Cholesky, or by eigenvectors where it is singular."""
+    if gram.ndim == 1:
+        return _reciprocal(gram)
+    scale, scaled, factor, regular = _cholesky(gram)
 
     def by_eigenvectors():
         values, vectors = jnp.linalg.eigh(scaled)
-        kept = values > SINGULAR * values[-1]
-        return (vectors * jnp.where(kept, 1.0 / jnp.where(kept, values, 1.0), 0.0)) @ vectors.T
+        return (vectors * _reciprocal(values, SINGULAR * values[-1])) @ vectors.T
 
-    inverse = jax.lax.cond(regular, by_cholesky, by_eigenvectors)
+    inverse = jax.lax.cond(
+        regular,
+        lambda: jax.scipy.linalg.cho_solve((factor, True), jnp.eye(len(gram))),
+        by_eigenvectors,
+    )
     return inverse * scale[:, None] * scale[None, :]
 
 
+def _independent(B, b):
+    """An equivalent system B, b and the pseudo-inverse H of its Gram matrix.
+
+    Where dense measurements are linearly dependent or nearly so, orthonormal combinations of them
+    take their place: a Gram matrix knows its small eigenvalues too badly.
+    """
+    gram = gram_matrix(B)
+    if not isinstance(B, Dense):
+        return B, b, pseudo_inverse(gram)
+    scale, _, factor, regular = _cholesky(gram)
+    rows = B.A.reshape(B.m, -1)
+
+    def as_it_is():
+        inverse = jax.scipy.linalg.cho_solve((factor, True), jnp.eye(B.m))
+        return rows, b, inverse * scale[:, None] * scale[None, :]
+
+    def orthonormal():
+        left, values, right = jnp.linalg.svd(rows * scale[:, None], full_matrices=False)
+        inverse = _reciprocal(values, INCONSISTENT * values[0])
+        fill = (0, B.m - len(values))
+        return (
+            jnp.pad(right * (inverse > 0)[:, None], (fill, (0, 0))),
+            jnp.pad(inverse * (left.T @ (b * scale)), fill),
+            jnp.eye(B.m),
+        )
+
+    rows, b, H = jax.lax.cond(regular, as_it_is, orthonormal)
+    return Dense(rows.reshape(B.A.shape)), b, H
+
+
 def times(H, y):
+    """H y, for H stored as a matrix or as its diagonal."""
     return (H * y.T).T if H.ndim == 1 else H @ y
 
 
@@ -266,7 +307,8 @@ def accelerated(step, start, tolerance, max_iterations):
             gram = new_changes @ new_changes.T
             scale = 1.0 / jnp.sqrt(jnp.maximum(jnp.diag(gram), TINY))
             gram = gram * scale[:, None] * scale[None, :] + REGULARISATION * jnp.eye(MEMORY)
-            theta = scale * jnp.linalg.solve(gram, scale * (new_changes @ f))
+            factor = jax.scipy.linalg.cho_factor(gram)
+            theta = scale * jax.scipy.linalg.cho_solve(factor, scale * (new_changes @ f))
             return g - theta @ new_moves, (g, f, new_moves, new_changes, count + 1)
 
         def reject():
@@ -297,34 +339,29 @@ def _nuclear_norm(X):
 @functools.partial(jax.jit, static_argnames=("weighting", "symmetric"))
 def _solve(op, b, m, strength, tolerance, max_iterations, *, weighting, symmetric):
     """Solve the flat program (strength None) or the penalised one; op and b in standard form."""
-    B, P1, P2, singular = whiten(op, m, weighting)
-    gram = gram_matrix(B)
+    measured, P1, P2, singular = whiten(op, m, weighting)
     interpolate = strength is None
+    b_norm = jnp.maximum(jnp.linalg.norm(b), TINY)
     if interpolate:
-        alpha, H = 0.0, pseudo_inverse(gram)
-        start = B._adjoint(times(H, b))
-        start = start + B._adjoint(times(H, b - B._apply(start)))
-        misfit = jnp.linalg.norm(B._apply(start) - b)
-        inconsistent = misfit > INCONSISTENT * jnp.linalg.norm(b)
-        gamma = STEP * jnp.maximum(jnp.linalg.norm(start), TINY)
+        B, c, H = _independent(measured, b)
+        start = B._adjoint(times(H, c))
+        start = start + B._adjoint(times(H, c - B._apply(start)))
     else:
         # In units of 4 strength the program reads |Y|_* + |B(Y) - b|^2 / (2 alpha).
-        alpha = 2.0 * m * strength
+        B, c, alpha = measured, b, 2.0 * m * strength
         start = B._adjoint(b)
         image = B._apply(start)
         start = start * jnp.vdot(image, b) / jnp.maximum(jnp.vdot(image, image), TINY)
-        inconsistent = False
-        gamma = STEP * jnp.maximum(jnp.linalg.norm(start), TINY)
-        shift = alpha / gamma
-        H = (
-            1.0 / (gram + shift)
-            if gram.ndim == 1
-            else pseudo_inverse(gram + shift * jnp.eye(len(gram)))
-        )
+    gamma = STEP * jnp.maximum(jnp.linalg.norm(start), TINY)
+    if not interpolate:
+        gram, shift = gram_matrix(B), alpha / gamma
+        H = pseudo_inverse(gram + (shift if gram.ndim == 1 else shift * jnp.eye(len(gram))))
+    residual = jnp.linalg.norm(measured._apply(start) - b) / b_norm
+    inconsistent = interpolate & (residual > INCONSISTENT)
     limit = jnp.where(inconsistent | singular, 0, max_iterations)
 
     def split(s):
-        multiplier = times(H, b - B._apply(s))
+        multiplier = times(H, c - B._apply(s))
         y = s + B._adjoint(multiplier)
         return y, _soft_threshold(2.0 * y - s, gamma, symmetric), multiplier / gamma
 
@@ -334,21 +371,20 @@ def _solve(op, b, m, strength, tolerance, max_iterations, *, weighting, symmetri
 
     def finish(s):
         y, z, mu = split(s)
+        t = 1.0 / jnp.maximum(jnp.linalg.norm(B._adjoint(mu), 2), TINY)  # t mu is dual feasible
         if interpolate:
             for _ in range(2):  # the measurements to rounding
-                y = y + B._adjoint(times(H, b - B._apply(y)))
+                y = y + B._adjoint(times(H, c - B._apply(y)))
+            objective, bound = _nuclear_norm(y), t * jnp.vdot(mu, c)
+            misfit = measured._apply(y) - b
         else:
-            y = z
-        misfit = B._apply(y) - b
-        objective = _nuclear_norm(y)
-        t = 1.0 / jnp.maximum(jnp.linalg.norm(B._adjoint(mu), 2), TINY)  # t mu is dual feasible
-        if not interpolate:
-            objective = objective + jnp.vdot(misfit, misfit) / (2.0 * alpha)
-            t = jnp.minimum(t, jnp.vdot(mu, b) / jnp.maximum(alpha * jnp.vdot(mu, mu), TINY))
-        bound = t * jnp.vdot(mu, b) - 0.5 * alpha * t**2 * jnp.vdot(mu, mu)
+            y, misfit = z, B._apply(z) - b
+            objective = _nuclear_norm(y) + jnp.vdot(misfit, misfit) / (2.0 * alpha)
+            linear, square = jnp.vdot(mu, b), alpha * jnp.vdot(mu, mu)
+            t = jnp.minimum(t, linear / jnp.maximum(square, TINY))
+            bound = t * linear - 0.5 * t**2 * square
         gap = (objective - bound) / jnp.maximum(objective, TINY)
-        residual = jnp.linalg.norm(misfit) / jnp.maximum(jnp.linalg.norm(b), TINY)
-        return y, residual, gap
+        return y, jnp.linalg.norm(misfit) / b_norm, gap
 
     def attempt(state):
         s, goal, k, *_ = state
@@ -360,7 +396,7 @@ def _solve(op, b, m, strength, tolerance, max_iterations, *, weighting, symmetri
         return (gap > tolerance) & reached & (k < limit)
 
     goal = tolerance * gamma / STEP
-    state = (start, goal, 0, start, jnp.inf, jnp.inf, True)
+    state = (start, goal, 0, start, residual, jnp.inf, True)
     _, _, k, y, residual, gap, reached = jax.lax.while_loop(running, attempt, state)
     status = jnp.where(k >= limit, Status.ITERATION_LIMIT, Status.STALLED)
     status = jnp.where(reached & (gap <= tolerance), Status.CONVERGED, status)
@@ -380,28 +416,18 @@ def check_weighting(weighting):
 
 def unobserved_message(op):
     """Says what a map with singular D1 or D2 does not observe, and the remedy."""
-    if isinstance(op, Entries):
-        rows = np.setdiff1d(np.arange(op.shape[0]), np.asarray(op.rows)).tolist()
-        columns = np.setdiff1d(np.arange(op.shape[1]), np.asarray(op.columns)).tolist()
-        what = " and ".join(
-            f"{name} {indices}"
-            for name, indices in (("rows", rows), ("columns", columns))
-            if indices
-        )
-        remedy = "Observe an entry in each, or leave them out of the matrix"
-    else:
-        parts = []
-        for name, gram in zip(("row", "column"), op._grams(), strict=True):
-            values, vectors = np.linalg.eigh(np.asarray(gram))
-            null = vectors[:, values <= SINGULAR * values[-1]]
-            if null.size:
-                example = np.array2string(null[:, 0], precision=3, threshold=8)
-                parts.append(f"{null.shape[1]} {name} direction(s), among them {example}")
-        what = " and ".join(parts)
-        remedy = "Add measurements that see them, or restrict X to the directions observed"
+    missing = []
+    for name, D in zip(("rows", "columns"), op.rescaling(), strict=True):
+        values, vectors = np.linalg.eigh(np.asarray(D))
+        null = vectors[:, values <= np.sqrt(SINGULAR) * values[-1]]
+        alone = np.flatnonzero(np.sum(null**2, axis=1) > 1.0 - 1e-9)
+        if len(alone):
+            missing.append(f"{name} {alone.tolist()}")
+        if len(alone) < null.shape[1]:
+            missing.append(f"{null.shape[1] - len(alone)} combination(s) of {name}")
     return (
-        f"`op` never observes {what}: D1 or D2 is singular, and no method can recover these "
-        f"components. {remedy}."
+        f"`op` never observes {' and '.join(missing)} of X: D1 or D2 is singular, and no method "
+        "can recover what is not observed. Add measurements that see it, or leave it out of X."
     )
 
 
