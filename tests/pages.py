@@ -152,7 +152,8 @@ SCROLL_THROUGH = """async () => {
 
 LOOK = r"""() => {
   const problems = [];
-  const errors = document.querySelectorAll("mjx-merror");
+  // MathJax sets an unknown command in red, and calls other mistakes an error.
+  const errors = document.querySelectorAll('mjx-merror, mjx-assistive-mml [mathcolor="red"]');
   if (errors.length) problems.push(`${errors.length} formulas are wrong: ${errors[0].textContent}`);
   for (const math of document.querySelectorAll("div.math, span.math"))
     if (!math.querySelector("mjx-container"))

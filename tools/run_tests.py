@@ -29,7 +29,7 @@ STAGES = {
         [*PYTHON, "pytest", "--nbval", "notebooks", *PARALLEL, "-o", "filterwarnings=default"]
     ],
     "book": [["make", "--no-print-directory", "book"]],
-    "pages": [[*PYTHON, "pytest", *PAGE_TESTS]],
+    "pages": [[*PYTHON, "pytest", *PAGE_TESTS, "-n", "2"]],
     "colab": [[sys.executable, "tools/colab.py"]],
 }
 
