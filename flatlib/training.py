@@ -17,6 +17,8 @@ import numpy as np
 
 from flatlib._inputs import as_float64, is_traced, positive_integer
 
+_DELAY = 2.0  # seconds before a progress bar appears
+
 
 class TrainingStatus(enum.IntEnum):
     """Outcome of a training run, an integer so that it can leave `jit` and `vmap`."""
@@ -89,8 +91,7 @@ def train(
         step's loss as extra arguments, so that line searches such as `optax.lbfgs` work
     steps : number of steps
     key : random key; step t uses `jax.random.fold_in(key, t)`, so runs are reproducible
-    batch : None, or a function key -> batch such as `minibatches(m, size)`; its value is handed to
-        the loss, a fresh one at every step
+    batch : None, or a function key -> batch such as `minibatches(m, size)`, called at every step
     record : dict name -> function of params, evaluated before the first step and then every
         `every` steps
     every : steps between two records; it must divide `steps`
@@ -103,7 +104,7 @@ def train(
 
     Raises
     ------
-    ValueError if `every` does not divide `steps`; TypeError for parameters that are not float64 or
+    ValueError, TypeError for `every` that does not divide `steps`, parameters that are not float64,
     a loss with other arguments.
     """
     import optax
@@ -112,9 +113,13 @@ def train(
     steps, every = positive_integer("steps", steps), positive_integer("every", every)
     if steps % every:
         raise ValueError(f"`every` must divide `steps`, but {every} does not divide {steps}.")
+    if batch is not None and not callable(batch):
+        raise TypeError("`batch` must be a function key -> batch, such as `minibatches(m, size)`.")
+    record = {} if record is None else record
+    if not isinstance(record, dict):
+        raise TypeError("`record` must be a dict from names to functions of the parameters.")
     loss = _three_arguments(loss, batch)
     optimizer = optax.with_extra_args_support(optimizer)
-    record = dict(record or {})
 
     def step(state, t):
         params, memory, finite_steps = state
@@ -144,12 +149,9 @@ def train(
     state, records = _scan_with_progress(chunk, initial, starts, every, is_traced(initial, key))
     params, _, finite_steps = state
     first = jax.jit(observe)(initial[0])
-    metrics, kept = jax.tree.map(
-        lambda a, rest: jnp.concatenate([jnp.asarray(a)[None], rest]), first, records
-    )
-    status = jnp.where(
-        finite_steps == steps, int(TrainingStatus.FINISHED), int(TrainingStatus.DIVERGED)
-    )
+    metrics, kept = jax.tree.map(lambda a, rest: jnp.append(a[None], rest, 0), first, records)
+    finished, diverged = TrainingStatus.FINISHED.value, TrainingStatus.DIVERGED.value
+    status = jnp.where(finite_steps == steps, finished, diverged)
     recorded = jnp.concatenate([starts, jnp.asarray([steps])])
     return Trajectory(params, recorded, metrics, kept, status, finite_steps)
 
@@ -165,7 +167,7 @@ def _three_arguments(loss, batch):
     try:
         signature.bind(None)
     except TypeError:
-        batch = "given"
+        batch = ...
     if batch is not None:
         raise TypeError(
             f"`loss` must accept (params, batch, key), but its signature is {signature}. Only "
@@ -179,7 +181,7 @@ def _all_finite(tree):
 
 
 def _scan_with_progress(body, state, xs, unit, traced):
-    """`lax.scan`, cut into up to twenty equal calls with a progress bar if it runs outside a trace.
+    """`lax.scan`, outside a trace in up to twenty equal calls with a progress bar.
 
     The bar appears after two seconds, on a terminal only: in a notebook it would be stored.
     """
@@ -191,7 +193,7 @@ def _scan_with_progress(body, state, xs, unit, traced):
 
     outputs = []
     hide = True if "ipykernel" in sys.modules else None  # None: hide unless stderr is a terminal
-    with tqdm(total=len(xs) * unit, unit="step", delay=2, disable=hide, leave=False) as bar:
+    with tqdm(total=len(xs) * unit, unit="step", delay=_DELAY, disable=hide, leave=False) as bar:
         for part in xs.reshape(pieces, -1):
             state, output = run(state, part)
             outputs.append(jax.block_until_ready(output))
