@@ -13,6 +13,7 @@ m x d1 x d2 array of the A_i.
 
 import dataclasses
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -278,11 +279,14 @@ def _nonempty(name, array):
 
 def _normal(caller, key, shape):
     require_float64(caller)
-    # Compiling the generator for a new shape takes far longer than drawing. Rows are drawn in
-    # multiples of 64, so that a sweep over m compiles little.
-    rows, *rest = shape
-    drawn = jax.random.normal(key, (-(-rows // 64) * 64, *rest), jnp.float64)
-    return drawn[:rows] if is_traced(drawn) else jnp.asarray(np.asarray(drawn)[:rows])
+    # Compiling the generator for a new shape takes far longer than drawing. The number of draws is
+    # rounded up to one of few (at most 1/4 more), so that a sweep over sizes compiles little.
+    size = math.prod(shape)
+    block = max(4096, 2 ** (size.bit_length() - 3))
+    drawn = jax.random.normal(key, (-(-size // block) * block,), jnp.float64)
+    if is_traced(drawn):
+        return drawn[:size].reshape(shape)
+    return jnp.asarray(np.asarray(drawn)[:size].reshape(shape))
 
 
 def identity(shape):

@@ -192,7 +192,9 @@ def phase_diagram(
         ]
         return i, j, np.bincount(outcomes, minlength=len(OUTCOMES))
 
-    for i, j, row in _in_threads(cell, np.argwhere(counts[..., 0] < 0).tolist()):
+    # Size by size within each column, so that the threads compile programs of different sizes.
+    columns, rows = np.nonzero(counts[..., 0].T < 0)
+    for i, j, row in _in_threads(cell, list(zip(rows, columns, strict=True))):
         counts[i, j] = row
         if save is not None:
             _write(save, settings, counts)
