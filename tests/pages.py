@@ -159,9 +159,10 @@ LOOK = r"""() => {
     if (!math.querySelector("mjx-container"))
       problems.push(`a formula is not set: ${math.textContent.slice(0, 60)}`);
   const root = document.documentElement;
+  const SCROLLS = "div.math, .fl-wide, mjx-assistive-mml, pre, .pst-scrollable-table-container";
   if (root.scrollWidth > window.innerWidth) {
     const wide = [...document.querySelectorAll("article *")].find(
-      (e) => e.getBoundingClientRect().right > window.innerWidth && !e.closest("div.math, pre"));
+      (e) => e.getBoundingClientRect().right > window.innerWidth && !e.closest(SCROLLS));
     problems.push(`the page scrolls sideways (${root.scrollWidth} px), such as ` +
       `${wide?.tagName} ${wide?.textContent.trim().slice(0, 60)}`);
   }

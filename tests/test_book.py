@@ -84,13 +84,11 @@ def test_frames_of_animations_are_files(site):
 def test_the_ledger_lists_every_statement_and_every_check(site):
     ledger = site.pages["book/claims.html"]
     links = {link["href"] for link in ledger.find_all("a", href=True)}
-    rows = [row.get_text(" ", strip=True) for row in ledger.find_all("tr")]
     for chapter in CHAPTERS:
         section = ledger.find(id=f"claims-chapter-{chapter.number}")
         for statement in chapter.statements:
             if statement.kind != "Exercise":
                 assert f"../notebooks/{chapter.path.stem}.html#{statement.anchor}" in links
-        assert sum(f"{c['tolerance']:g}" in r for c in chapter.checks for r in rows)
         with_tolerance = [r for r in section.find_all("tr") if r.find_all("td")[-1:]]
         tolerances = [row.find_all("td")[-1].get_text() for row in with_tolerance]
         assert sorted(filter(None, tolerances)) == sorted(
