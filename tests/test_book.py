@@ -62,8 +62,6 @@ def test_equations_and_figures_can_be_linked(site, chapter):
         for number in numbers:
             identifier = f"{prefix}-{number.replace('.', '-')}"
             assert page.find(id=identifier), identifier
-    for tag in chapter.tags:
-        assert page.find("a", href=f"#eq-{tag.replace('.', '-')}"), f"nothing links to ({tag})"
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=NAMES)

@@ -84,7 +84,6 @@ BREAKS = {
     "equation twice": ("equation_numbers", markdown(r"\tag{1.2}", r"\tag{1.1}")),
     "missing tag": ("equation_numbers", markdown(r"\tag{1.2}", "")),
     "reference to nothing": ("equation_numbers", markdown("By (1.1)", "By (1.1), (1.9)")),
-    "unused number": ("equation_numbers", markdown("for (1.2)", "for that")),
     "broken link": ("links", markdown("(#thm-main)", "(#thm-other)")),
     "broken link to a chapter": ("links", markdown("(#thm-main)", "(09_none.ipynb#thm-main)")),
     "broken anchor of a chapter": ("links", markdown("(#thm-main)", "(01_small.ipynb#thm-x)")),

@@ -127,8 +127,7 @@ def ledger_table(chapter, address):
 
 
 def _check_cells(check):
-    error = f"{check['error']:.1e}" if check["error"] else "0"
-    return f"{_cell(check['claim'])} | {error} | {check['tolerance']:g}"
+    return f"{_cell(check['claim'])} | {check['error']:.2g} | {check['tolerance']:g}"
 
 
 def _cell(text):

@@ -40,6 +40,34 @@ class DisplayMath(SphinxPostTransform):
             block["nowrap"] = True
 
 
+class Punctuation(SphinxPostTransform):
+    """Keep a formula and the comma behind it, or the bracket before it, on one line."""
+
+    default_priority = 40
+    formats = ("html",)
+
+    def run(self, **kwargs):
+        for formula in list(self.document.findall(nodes.math)):
+            parent = formula.parent
+            position = parent.index(formula)
+            before = (
+                _split(parent, position - 1, r"(?P<far>.*?)(?P<near>[(\[“]*)") if position else ""
+            )
+            after = _split(parent, position + 1, r"(?P<near>[-–,.;:!?)\]”’]*)(?P<far>.*)")
+            if before or after:
+                words = [nodes.Text(before), formula.deepcopy(), nodes.Text(after)]
+                formula.replace_self(nodes.inline("", "", *words, classes=["fl-nowrap"]))
+
+
+def _split(parent, position, pattern):
+    """Cut what matches `near` off a piece of text beside a formula, and return it."""
+    if position >= len(parent) or not isinstance(parent[position], nodes.Text):
+        return ""
+    found = re.fullmatch(pattern, parent[position].astext(), re.DOTALL)
+    parent[position] = nodes.Text(found["far"])
+    return found["near"]
+
+
 class NumberLinks(SphinxPostTransform):
     """Link "(4.3)" and "Figure 4.1" in the text to the equation or figure of the same page."""
 
@@ -100,5 +128,6 @@ def setup(app):
     app.config.mathjax_path = MATHJAX
     app.add_post_transform(DisplayMath)
     app.add_post_transform(NumberLinks)
+    app.add_post_transform(Punctuation)
     app.connect("build-finished", _copy_mathjax)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
