@@ -104,8 +104,9 @@ def hessian_trace(loss, params, method="exact", *, key=None, products=64):
     derivative is set to that of Hutchinson's estimate on its products/2 probes: unbiased, but
     noisier than the value, and not what a line search expects.
 
-    Outside `jit` every call compiles anew. For repeated calls compile once:
-    ``jax.jit(lambda params: fl.hessian_trace(loss, params))``.
+    Outside `jit` every call compiles anew: compile once, as in
+    ``jax.jit(lambda params: fl.hessian_trace(loss, params))``. Over hundreds of keys use
+    ``jax.lax.map``, not ``vmap``: XLA can deadlock in XTrace's batched factorisations on a CPU.
 
     Raises
     ------
@@ -211,8 +212,10 @@ def _xtrace(product, products, x, key):
 
     probes = stochtrace.sampler_sphere(x, num=products // 2)(key)
     value = jnp.mean(stochtrace.leave_one_out_xtrace()(lambda v: product(x, v), probes))
-    rough = jnp.mean(jax.vmap(lambda v: jnp.vdot(v, product(x, v)))(probes))
-    # The value of XTrace with the derivative of Hutchinson's estimate.
+    images = jax.vmap(lambda v: product(x, v), in_axes=-1, out_axes=-1)(probes.T)
+    rough = jnp.vdot(probes.T, images) / len(probes)
+    # The value of XTrace, the derivative of Hutchinson. The images are those that XTrace begins
+    # with, written in the same way, so that the compiler computes them once.
     return rough + jax.lax.stop_gradient(value - rough)
 
 
