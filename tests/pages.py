@@ -105,12 +105,8 @@ def serve(folder):
     return server
 
 
-def visit(context, url, settle=None):
-    """Open a page, scroll through it, and return what is wrong with it.
-
-    `settle` is called with the page at the end, for what a test wants to see; it may return
-    further problems.
-    """
+def visit(context, url):
+    """Open a page, scroll through it, look at it light and dark; what is wrong with it."""
     page = context.new_page()
     problems = []
     origin = "{0.scheme}://{0.netloc}/".format(urlsplit(url))
@@ -135,8 +131,9 @@ def visit(context, url, settle=None):
     page.evaluate("async () => { if (window.MathJax?.startup) await MathJax.startup.promise; }")
     page.evaluate(SCROLL_THROUGH)
     page.wait_for_load_state("networkidle")
-    problems += page.evaluate(LOOK)
-    problems += (settle and settle(page)) or []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        problems += [f"{problem} ({scheme})" for problem in page.evaluate(LOOK)]
     page.close()
     return problems
 
@@ -152,6 +149,25 @@ SCROLL_THROUGH = """async () => {
 
 LOOK = r"""() => {
   const problems = [];
+  const SCROLLS = "div.math, .fl-wide, mjx-assistive-mml, pre, .pst-scrollable-table-container";
+  const READ = "article p, article li, .fl-box-title, figcaption, summary, .fl-controls button";
+  const numbers = (color) => {
+    const parts = color.match(/[\d.]+/g).map(Number);
+    return color.startsWith("color(") ? parts.map((v, i) => (i < 3 ? 255 * v : v)) : parts;
+  };
+  const luminance = (color) => {
+    const [r, g, b] = numbers(color).map((v) =>
+      v <= 10.3 ? v / 3295 : Math.pow((v / 255 + 0.055) / 1.055, 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const contrast = (element) => {
+    let behind = element;
+    const color = (e) => getComputedStyle(e).backgroundColor;
+    while (behind.parentElement && (numbers(color(behind))[3] ?? 1) < 0.5)
+      behind = behind.parentElement;
+    const [a, b] = [getComputedStyle(element).color, color(behind)].map(luminance);
+    return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  };
   // MathJax sets an unknown command in red, and calls other mistakes an error.
   const errors = document.querySelectorAll('mjx-merror, mjx-assistive-mml [mathcolor="red"]');
   if (errors.length) problems.push(`${errors.length} formulas are wrong: ${errors[0].textContent}`);
@@ -159,12 +175,16 @@ LOOK = r"""() => {
     if (!math.querySelector("mjx-container"))
       problems.push(`a formula is not set: ${math.textContent.slice(0, 60)}`);
   const root = document.documentElement;
-  const SCROLLS = "div.math, .fl-wide, mjx-assistive-mml, pre, .pst-scrollable-table-container";
   if (root.scrollWidth > window.innerWidth) {
     const wide = [...document.querySelectorAll("article *")].find(
       (e) => e.getBoundingClientRect().right > window.innerWidth && !e.closest(SCROLLS));
     problems.push(`the page scrolls sideways (${root.scrollWidth} px), such as ` +
       `${wide?.tagName} ${wide?.textContent.trim().slice(0, 60)}`);
+  }
+  for (const element of document.querySelectorAll(READ)) {
+    const ratio = contrast(element);
+    if (ratio < 4.4)
+      problems.push(`contrast ${ratio.toFixed(1)}: ${element.textContent.trim().slice(0, 40)}`);
   }
   for (const image of document.images) {
     if (!image.alt.trim()) problems.push(`an image has no alt text: ${image.src.slice(0, 60)}`);

@@ -233,9 +233,11 @@ def checks(chapter, book):
             yield f"a check names {check['statement']!r}, which is no statement of this chapter"
         if not check["error"] <= check["tolerance"]:
             yield f"the stored check of {check['statement']} exceeds its tolerance"
-    calls = sum(len(re.findall(r"\bfl\.check\(", cell.source)) for cell in chapter.code)
-    if calls and len(chapter.checks) < calls:
-        yield f"{calls} calls of fl.check left {len(chapter.checks)} records"
+    for number, cell in enumerate(chapter.code, 1):
+        records = [output.get("metadata", {}).get("flatlib", {}) for output in cell.outputs]
+        calls = re.search(r"^fl\.check\(", cell.source, re.MULTILINE)
+        if calls and not any("statement" in record for record in records):
+            yield f"code cell {number} calls fl.check, but keeps no record of it"
 
 
 def figures(chapter, book):
