@@ -282,6 +282,11 @@ def test_low_rank_has_its_rank_and_unit_norm(rank):
     assert jnp.linalg.norm(values) == pytest.approx(1, rel=1e-14)
 
 
+def test_low_rank_factors_are_independent():
+    M = fl.low_rank(jax.random.key(0), (5, 5), 2)
+    assert jnp.linalg.norm(M - M.T) > 0.5
+
+
 @pytest.mark.parametrize("inertia", [(2, 1), (0, 3), (1, 0), (2, 2)])
 def test_low_rank_symmetric_has_its_inertia_and_unit_norm(inertia):
     M = fl.low_rank_symmetric(jax.random.key(0), 4, inertia)

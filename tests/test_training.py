@@ -187,26 +187,18 @@ def test_minibatches_are_distinct_and_uniform():
 # ------------------------------------------------------------------ progress bar
 
 
-def test_the_progress_bar_stays_away_from_notebooks_and_files(capsys, monkeypatch):
-    for modules in ({}, {"ipykernel": None}):
-        monkeypatch.setattr(sys, "modules", {**sys.modules, **modules})
-        fl.train(loss, START, optax.sgd(0.1), steps=40, key=KEY)
-    captured = capsys.readouterr()
-    assert captured.out == captured.err == ""
-
-
-def test_the_progress_bar_shows_on_a_terminal(monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setattr(flatlib.training, "_DELAY", 0)
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize("notebook", [True, False])
+def test_the_progress_bar_shows_on_a_terminal_only(monkeypatch, terminal, notebook):
+    stream = io.StringIO()
+    stream.isatty = lambda: terminal
     modules = {name: module for name, module in sys.modules.items() if name != "ipykernel"}
-    monkeypatch.setattr(sys, "modules", modules)
+    monkeypatch.setattr(sys, "modules", modules | ({"ipykernel": None} if notebook else {}))
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(flatlib.training, "_DELAY", 0)
     fl.train(loss, START, optax.sgd(0.1), steps=40, key=KEY)
-    assert "step" in terminal.getvalue()
+    assert ("step" in stream.getvalue()) == (terminal and not notebook)
+    assert terminal and not notebook or stream.getvalue() == ""
 
 
 def test_tqdm_is_loaded_only_when_training():
