@@ -198,7 +198,7 @@ def test_the_progress_bar_shows_on_a_terminal_only(monkeypatch, terminal, notebo
     monkeypatch.setattr(flatlib.training, "_DELAY", 0)
     fl.train(loss, START, optax.sgd(0.1), steps=40, key=KEY)
     assert ("step" in stream.getvalue()) == (terminal and not notebook)
-    assert terminal and not notebook or stream.getvalue() == ""
+    assert (terminal and not notebook) or stream.getvalue() == ""
 
 
 def test_tqdm_is_loaded_only_when_training():
