@@ -120,8 +120,10 @@ def _copy_mathjax(app, error):
 
 
 def _is_unused(path):
-    """Parts of MathJax that no page asks for: other outputs, inputs and the speech engine."""
-    return bool(re.search(r"(^|/)(sre|svg|mml|adaptors)(/|\b)|asciimath|-full|-svg|mml-", path))
+    """Parts of MathJax that no page asks for: other inputs and outputs, speech but in English."""
+    other_language = re.search(r"mathmaps/(?!base|en|nemeth)", path)
+    other_format = re.search(r"(^|/)(svg|mml|adaptors)\b|asciimath|-full|-svg|mml-|node-", path)
+    return bool(other_language or other_format)
 
 
 def setup(app):
