@@ -102,10 +102,10 @@ def _tangent_basis(left, right, rank, symmetric):
     return basis
 
 
-@functools.partial(jax.jit, static_argnames=("rank", "weighting", "symmetric"))
-def _certify(op, M, m, accuracy, max_iterations, *, rank, weighting, symmetric):
+@functools.partial(jax.jit, static_argnames=("rank", "symmetric"))
+def _certify(op, M, m, flat, accuracy, max_iterations, *, rank, symmetric):
     """The certificate, and whether D1 or D2 is singular; op in standard form."""
-    B, P1, P2, singular = whiten(op, m, weighting)
+    B, P1, P2, singular = whiten(op, m, flat)
     Y0 = jnp.linalg.solve(P1, jnp.linalg.solve(P2, M.T).T)
     if symmetric:
         values, left = jnp.linalg.eigh(0.5 * (Y0 + Y0.T))
@@ -162,9 +162,8 @@ def _certify(op, M, m, accuracy, max_iterations, *, rank, weighting, symmetric):
     def run(state):
         s, k, length, upper, lower = state
         s, best, more = accelerated(step, s, 1e-13 * gamma, length)
-        y = S0 + along(s)
-        Z = y - s
-        Z = Z - along(Z)
+        y, _ = split(s)
+        Z = y - s - along(y - s)
         upper = jnp.minimum(upper, _spectral_norm(y))
         nuclear = jnp.sum(jnp.linalg.svd(Z, compute_uv=False))
         lower = jnp.maximum(lower, jnp.vdot(Z, S0) / jnp.maximum(nuclear, TINY))
@@ -242,10 +241,10 @@ def recovery_certificate(
         standard,
         M,
         op.m,
+        weighting == "flat",
         jnp.inf if accuracy is None else accuracy,
         max_iterations,
         rank=rank,
-        weighting=weighting,
         symmetric=op.symmetric,
     )
     if not is_traced(singular) and singular:

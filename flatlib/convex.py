@@ -175,8 +175,11 @@ def standard_form(op, b):
             raise TypeError(f"`op` must be a measurement map of flatlib, but is {type(op)}.")
 
 
-def whiten(op, m, weighting):
-    """The map B in standard form, the inverses of D1 and D2, and whether one is singular."""
+def whiten(op, m, flat):
+    """The map B in standard form, the inverses of D1 and D2, and whether one is singular.
+
+    Without the flag `flat`, D1 = D2 = I. (A flag, not a branch: both weightings share a program.)
+    """
     if isinstance(op, _Weights):
         d1, d2 = op.weights.shape
         squares = op.weights**2
@@ -184,9 +187,9 @@ def whiten(op, m, weighting):
     else:
         (d1, d2), scale = op.shape, op.m / m
         grams = [scale * gram for gram in op._grams()]
-    if weighting == "nuclear":
-        return op, jnp.eye(d1), jnp.eye(d2), jnp.array(False)
-    (P1, singular1), (P2, singular2) = _inverse_root(grams[0]), _inverse_root(grams[1])
+    grams = [jnp.where(flat, gram, jnp.eye(len(gram))) for gram in grams]
+    P1, singular1 = _inverse_root(grams[0])
+    P2, singular2 = (P1, singular1) if isinstance(op, Quadratic) else _inverse_root(grams[1])
     match op:
         case _Weights(weights):
             B = _Weights(jnp.diag(P1)[:, None] * weights * jnp.diag(P2)[None, :])
@@ -336,10 +339,10 @@ def _nuclear_norm(X):
     return jnp.sum(jnp.linalg.svd(X, compute_uv=False))
 
 
-@functools.partial(jax.jit, static_argnames=("weighting", "symmetric"))
-def _solve(op, b, m, strength, tolerance, max_iterations, *, weighting, symmetric):
+@functools.partial(jax.jit, static_argnames=("symmetric",))
+def _solve(op, b, m, flat, strength, tolerance, max_iterations, *, symmetric):
     """Solve the flat program (strength None) or the penalised one; op and b in standard form."""
-    measured, P1, P2, singular = whiten(op, m, weighting)
+    measured, P1, P2, singular = whiten(op, m, flat)
     interpolate = strength is None
     b_norm = jnp.maximum(jnp.linalg.norm(b), TINY)
     if interpolate:
@@ -443,10 +446,10 @@ def _run(op, b, strength, weighting, tolerance, max_iterations):
         standard,
         target,
         op.m,
+        weighting == "flat",
         strength,
         tolerance,
         max_iterations,
-        weighting=weighting,
         symmetric=op.symmetric,
     )
     if not is_traced(solution.status):
