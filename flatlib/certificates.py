@@ -27,6 +27,7 @@ from flatlib.convex import (
     RELAXATION,
     TINY,
     accelerated,
+    check_map,
     check_weighting,
     gram_matrix,
     pseudo_inverse,
@@ -215,6 +216,7 @@ def recovery_certificate(
 
     Source: Ding et al. (2024), Theorem 4.10.
     """
+    check_map(op)
     check_weighting(weighting)
     M = as_float64("M", M, shape=op.shape)
     max_iterations = positive_integer("max_iterations", max_iterations)

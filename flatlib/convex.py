@@ -140,9 +140,8 @@ def _padded_size(m):
 
 
 def _pad(array):
-    return jnp.pad(
-        array, [(0, _padded_size(len(array)) - len(array))] + [(0, 0)] * (array.ndim - 1)
-    )
+    missing = _padded_size(len(array)) - len(array)
+    return jnp.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1)) if missing else array
 
 
 def _grid(op, b):
@@ -171,8 +170,6 @@ def standard_form(op, b):
             return RankOne(_pad(left), _pad(right)), _pad(b)
         case Quadratic(x):
             return Quadratic(_pad(x)), _pad(b)
-        case _:
-            raise TypeError(f"`op` must be a measurement map of flatlib, but is {type(op)}.")
 
 
 def whiten(op, m, flat):
@@ -280,9 +277,9 @@ def _soft_threshold(X, threshold, symmetric):
         return (vectors * shrunk) @ vectors.T
     if X.shape[0] < X.shape[1]:
         return _soft_threshold(X.T, threshold, symmetric).T
-    squares, vectors = jnp.linalg.eigh(X.T @ X)
+    vectors, squares = jax.lax.linalg.eigh(X.T @ X, symmetrize_input=False)
     singular = jnp.sqrt(jnp.maximum(squares, 0.0))
-    factor = jnp.where(singular > threshold, 1.0 - threshold / jnp.maximum(singular, TINY), 0.0)
+    factor = jnp.maximum(1.0 - threshold / jnp.maximum(singular, TINY), 0.0)
     return X @ ((vectors * factor) @ vectors.T)
 
 
@@ -301,28 +298,23 @@ def accelerated(step, start, tolerance, max_iterations):
         k, s, (plain, f_old, moves, changes, count), best, s_best, waited = state
         f = step(s.reshape(start.shape)).reshape(-1)
         size_f = jnp.linalg.norm(f)
-
-        def accept():
-            g = s + f
-            slot = count % MEMORY
-            new_moves = moves.at[slot].set(jnp.where(count > 0, g - plain, 0.0))
-            new_changes = changes.at[slot].set(jnp.where(count > 0, f - f_old, 0.0))
-            gram = new_changes @ new_changes.T
-            scale = 1.0 / jnp.sqrt(jnp.maximum(jnp.diag(gram), TINY))
-            gram = gram * scale[:, None] * scale[None, :] + REGULARISATION * jnp.eye(MEMORY)
-            factor = jax.scipy.linalg.cho_factor(gram)
-            theta = scale * jax.scipy.linalg.cho_solve(factor, scale * (new_changes @ f))
-            return g - theta @ new_moves, (g, f, new_moves, new_changes, count + 1)
-
-        def reject():
-            forgotten = jnp.zeros((MEMORY, size))
-            return plain, (plain, f_old, forgotten, forgotten, 0)
-
-        s_next, memory = jax.lax.cond(size_f <= 2.0 * best, accept, reject)
+        accepted = size_f <= 2.0 * best
         improved = size_f < best
+        f = jnp.where(accepted, f, f_old)
+        g = jnp.where(accepted, s + f, plain)
+        moves = moves.at[count % MEMORY].set(g - plain)
+        changes = changes.at[count % MEMORY].set(f - f_old)
+        count = jnp.where(accepted, count + 1, 0)  # 0: the memory is void
+        gram = changes @ changes.T
+        norms = jnp.where(jnp.arange(MEMORY) < count, jnp.sqrt(jnp.diag(gram)), 0.0)
+        scale = _reciprocal(norms)
+        gram = gram * scale[:, None] * scale[None, :] + REGULARISATION * jnp.eye(MEMORY)
+        factor = jax.scipy.linalg.cho_factor(gram)
+        theta = scale * jax.scipy.linalg.cho_solve(factor, scale * (changes @ f))
+        memory = g, f, moves, changes, count
         s_best = jnp.where(improved, s, s_best)
         waited = jnp.where(improved, 0, waited + 1)
-        return k + 1, s_next, memory, jnp.minimum(size_f, best), s_best, waited
+        return k + 1, g - theta @ moves, memory, jnp.minimum(size_f, best), s_best, waited
 
     def running(state):
         k, _, _, best, _, waited = state
@@ -330,7 +322,7 @@ def accelerated(step, start, tolerance, max_iterations):
 
     s = start.reshape(-1)
     empty = jnp.zeros((MEMORY, size))
-    state = (0, s, (s, jnp.zeros(size), empty, empty, 0), jnp.inf, s, 0)
+    state = (0, s, (s, jnp.zeros(size), empty, empty, -1), jnp.inf, s, 0)
     k, _, _, best, s_best, _ = jax.lax.while_loop(running, body, state)
     return s_best.reshape(start.shape), best, k
 
@@ -412,6 +404,11 @@ def _solve(op, b, m, flat, strength, tolerance, max_iterations, *, symmetric):
 # ------------------------------------------------------------------ the public functions
 
 
+def check_map(op):
+    if not isinstance(op, LinearMap):
+        raise TypeError(f"`op` must be a measurement map such as fl.dense(A), but is {type(op)}.")
+
+
 def check_weighting(weighting):
     if weighting not in ("flat", "nuclear"):
         raise ValueError(f"`weighting` must be 'flat' or 'nuclear', but is {weighting!r}.")
@@ -435,8 +432,7 @@ def unobserved_message(op):
 
 
 def _run(op, b, strength, weighting, tolerance, max_iterations):
-    if not isinstance(op, LinearMap):
-        raise TypeError(f"`op` must be a measurement map such as fl.dense(A), but is {type(op)}.")
+    check_map(op)
     b = as_float64("b", b, shape=(op.m,))
     max_iterations = positive_integer("max_iterations", max_iterations)
     if not is_traced(tolerance) and not 0.0 < tolerance < 1.0:
@@ -453,9 +449,10 @@ def _run(op, b, strength, weighting, tolerance, max_iterations):
         symmetric=op.symmetric,
     )
     if not is_traced(solution.status):
-        if solution.status == Status.UNOBSERVED:
+        status = int(solution.status)
+        if status == Status.UNOBSERVED:
             raise ValueError(unobserved_message(op))
-        if solution.status == Status.INCONSISTENT:
+        if status == Status.INCONSISTENT:
             raise ValueError(
                 "`b` is inconsistent with `op`: no X satisfies A(X) = b (least relative residual "
                 f"{float(solution.residual):.1e}). For noisy measurements use penalized_solution."
