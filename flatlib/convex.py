@@ -36,9 +36,9 @@ import numpy as np
 from flatlib._inputs import as_float64, is_traced, positive_integer
 from flatlib.measurements import Dense, Entries, Identity, LinearMap, Quadratic, RankOne
 
-STEP = 0.3  # Douglas-Rachford step length, relative to the norm of the least-norm interpolant
+STEP = 0.5  # Douglas-Rachford step length, relative to the norm of the least-norm interpolant
 RELAXATION = 1.5
-MEMORY = 10  # differences kept by the Anderson acceleration
+MEMORY = 15  # differences kept by the Anderson acceleration
 REGULARISATION = 1e-10  # of its least-squares problem, relative
 PATIENCE = 500  # iterations without a new best residual after which the iteration has stalled
 INCONSISTENT = 1e-8  # relative distance from b to the range of A from which b is inconsistent
@@ -390,7 +390,7 @@ def _solve(op, b, m, flat, strength, tolerance, max_iterations, *, symmetric):
         _, _, k, _, _, gap, reached = state
         return (gap > tolerance) & reached & (k < limit)
 
-    goal = tolerance * gamma / STEP
+    goal = tolerance * gamma  # then the gap is about the tolerance, too
     state = (start, goal, 0, start, residual, jnp.inf, True)
     _, _, k, y, residual, gap, reached = jax.lax.while_loop(running, attempt, state)
     status = jnp.where(k >= limit, Status.ITERATION_LIMIT, Status.STALLED)
