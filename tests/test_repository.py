@@ -5,8 +5,11 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import urllib.parse
 
 import chapters
+import execute
+import nbformat
 import pytest
 import repository
 import yaml
@@ -115,3 +118,30 @@ def test_a_wrong_address_is_refused(arguments):
     command = [sys.executable, ROOT / "tools" / "repository.py", *arguments]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode != 0 and "Usage" in result.stderr
+
+
+def test_the_picture_of_the_landing_page_is_the_figure():
+    images = [execute.hero_image(nbformat.read(p, as_version=4)) for p in chapters.paths()]
+    assert [image for image in images if image] == [execute.HERO_FILE.read_bytes()]
+
+
+def cited(text):
+    """The DOIs that a text links to or lists."""
+    found = re.findall(r"(?:doi\.org/|doi\s*=\s*\{)(10\.[^\s})\]>]+)", text)
+    return {urllib.parse.unquote(doi).lower() for doi in found}
+
+
+def test_bibliography_lists_what_the_chapters_cite():
+    listed = cited((ROOT / "book" / "references.bib").read_text(encoding="utf8"))
+    in_chapters = set()
+    for path in chapters.paths():
+        cells = nbformat.read(path, as_version=4).cells
+        in_chapters |= cited("\n".join(c.source for c in cells if c.cell_type == "markdown"))
+    assert in_chapters == listed
+
+
+def test_cited_reads_both_forms():
+    assert cited("[doi](https://doi.org/10.1/a%28b%29c) and doi = {10.2/X}") == {
+        "10.1/a(b)c",
+        "10.2/x",
+    }

@@ -3,9 +3,10 @@
 Usage: python tools/execute.py [CHAPTER ...]     such as 04; all chapters when none is named
 
 The run time goes into the notebook's metadata, and the header's sentence about it is brought up to
-date. A cell that fails stops everything, and the notebook on disk stays as it was.
+date; the picture on the landing page follows the figure that it shows. A cell that fails stops everything, and the notebook on disk stays as it was.
 """
 
+import base64
 import sys
 import time
 from pathlib import Path
@@ -18,6 +19,8 @@ import chapters
 
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 CELL_TIMEOUT = 600
+HERO = "Figure 1.5."  # the figure on the landing page and in the README
+HERO_FILE = chapters.ROOT / "book" / "_static" / "hero.png"
 
 
 def main(names):
@@ -28,6 +31,8 @@ def main(names):
         print(f"Executing {path.name}", end=" ", flush=True)
         seconds = execute(path)
         print(f"in {seconds:.0f} s", flush=True)
+        if image := hero_image(nbformat.read(path, as_version=4)):
+            HERO_FILE.write_bytes(image)
 
 
 def execute(path):
@@ -47,6 +52,16 @@ def execute(path):
     nbformat.validate(notebook)
     nbformat.write(notebook, path)
     return seconds
+
+
+def hero_image(notebook):
+    """The PNG of the landing page's figure, or None where the notebook does not show it."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            caption = output.get("metadata", {}).get("flatlib", {}).get("caption", "")
+            if caption.startswith(HERO) and "image/png" in output.get("data", {}):
+                return base64.b64decode(output["data"]["image/png"])
+    return None
 
 
 def normalise(notebook, seconds):
