@@ -3,7 +3,8 @@
 Usage: python tools/execute.py [CHAPTER ...]     such as 04; all chapters when none is named
 
 The run time goes into the notebook's metadata, and the header's sentence about it is brought up to
-date; the picture on the landing page follows the figure that it shows. A cell that fails stops everything, and the notebook on disk stays as it was.
+date; the picture on the landing page follows the figure that it shows. A cell that fails stops
+everything, and the notebook on disk stays as it was.
 """
 
 import base64
