@@ -23,18 +23,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from flatlib._inputs import as_float64, is_traced, positive_integer
+from flatlib._whitening import (
+    gram_matrix,
+    pseudo_inverse,
+    reciprocal,
+    standard_form,
+    times,
+    whiten,
+)
 from flatlib.convex import (
     RELAXATION,
     TINY,
     accelerated,
     check_map,
     check_weighting,
-    gram_matrix,
-    pseudo_inverse,
-    standard_form,
-    times,
     unobserved_message,
-    whiten,
 )
 
 MARGIN = 1e-9  # a bound on rho decides only if it differs from 1 by more than rounding
@@ -69,8 +72,8 @@ class Certificate:
 
     @property
     def recovers(self):
-        """ "yes": M is certified to be the unique minimiser. "no": certified not to be a minimiser.
-        "undecided": neither. A list for a batch; not available inside a trace.
+        """The answer "yes" (M is certified to be the unique minimiser), "no" (certified not to be
+        a minimiser) or "undecided"; a list for a batch. Not available inside a trace.
         """
         return jax.tree.map(lambda code: ANSWERS[code], np.asarray(self.code).tolist())
 
@@ -96,11 +99,10 @@ def _tangent_basis(left, right, rank, symmetric):
     pairs = np.indices((left.shape[0], right.shape[0])).reshape(2, -1).T
     i, j = pairs[(pairs.min(axis=1) < rank) & ((pairs[:, 0] <= pairs[:, 1]) | (not symmetric))].T
     basis = jnp.einsum("at,bt->tab", left[:, i], right[:, j])
-    if symmetric:
-        basis = (basis + jnp.swapaxes(basis, 1, 2)) * np.where(i == j, 0.5, np.sqrt(0.5))[
-            :, None, None
-        ]
-    return basis
+    if not symmetric:
+        return basis
+    scale = np.where(i == j, 0.5, np.sqrt(0.5))
+    return scale[:, None, None] * (basis + jnp.swapaxes(basis, 1, 2))
 
 
 @functools.partial(jax.jit, static_argnames=("rank", "symmetric"))
@@ -117,11 +119,8 @@ def _certify(op, M, m, flat, accuracy, max_iterations, *, rank, symmetric):
         left, _, right = jnp.linalg.svd(Y0)
         right, signs = right.T, jnp.ones(rank)
     polar = (left[:, :rank] * signs) @ right[:, :rank].T
-    left, right, basis = (
-        left[:, rank:],
-        right[:, rank:],
-        _tangent_basis(left, right, rank, symmetric),
-    )
+    basis = _tangent_basis(left, right, rank, symmetric)
+    left, right = left[:, rank:], right[:, rank:]  # of T_perp
 
     # Feasible lam: F^T lam = e in coordinates of T; lam0 = H F C^+ e has the least |B* lam|.
     H = pseudo_inverse(gram_matrix(B))
@@ -130,7 +129,7 @@ def _certify(op, M, m, flat, accuracy, max_iterations, *, rank, symmetric):
     HF = times(H, F)
     values, vectors = jnp.linalg.eigh(F.T @ HF)
     kept = values > SINGULAR
-    core = (vectors * jnp.where(kept, 1.0 / jnp.where(kept, values, 1.0), 0.0)) @ vectors.T
+    core = (vectors * reciprocal(values, SINGULAR)) @ vectors.T
     injective = jnp.all(kept)
     missed = jnp.linalg.norm(jnp.where(kept, 0.0, vectors.T @ e))
     feasible = missed <= 1e-8 * jnp.linalg.norm(e)
@@ -180,8 +179,7 @@ def _certify(op, M, m, flat, accuracy, max_iterations, *, rank, symmetric):
     length = jnp.minimum(FIRST_RUN, max_iterations)
     state = (S0, 0, length, _spectral_norm(S0), 0.0)
     _, _, _, upper, lower = jax.lax.while_loop(running, run, state)
-    upper = jnp.where(feasible, upper, jnp.inf)
-    lower = jnp.where(feasible, lower, jnp.inf)
+    upper, lower = jnp.where(feasible, jnp.array([upper, lower]), jnp.inf)
     code = jnp.where(injective & (upper < 1.0 - MARGIN), 1, 0)
     code = jnp.where(lower > 1.0 + MARGIN, 2, code)
     code = jnp.where(singular, 0, code)
@@ -220,6 +218,8 @@ def recovery_certificate(
     check_weighting(weighting)
     M = as_float64("M", M, shape=op.shape)
     max_iterations = positive_integer("max_iterations", max_iterations)
+    if not is_traced(M) and not np.any(M):
+        raise ValueError("`M` is zero: the certificate needs a matrix of rank at least 1.")
     if rank is None:
         if is_traced(M):
             raise ValueError(
@@ -227,8 +227,6 @@ def recovery_certificate(
             )
         singular_values = np.linalg.svd(np.asarray(M), compute_uv=False)
         rank = int(np.sum(singular_values > RANK_TOLERANCE * singular_values[0]))
-        if rank == 0:
-            raise ValueError("`M` is zero: the certificate needs a matrix of rank at least 1.")
     rank = positive_integer("rank", rank)
     if rank > min(op.shape):
         raise ValueError(f"`rank` is at most min(d1, d2) = {min(op.shape)}, but is {rank}.")

@@ -34,16 +34,24 @@ import jax.numpy as jnp
 import numpy as np
 
 from flatlib._inputs import as_float64, is_traced, positive_integer
-from flatlib.measurements import Dense, Entries, Identity, LinearMap, Quadratic, RankOne
+from flatlib._whitening import (
+    INCONSISTENT,
+    SINGULAR,
+    gram_matrix,
+    independent,
+    pseudo_inverse,
+    reciprocal,
+    standard_form,
+    times,
+    whiten,
+)
+from flatlib.measurements import LinearMap
 
 STEP = 0.5  # Douglas-Rachford step length, relative to the norm of the least-norm interpolant
 RELAXATION = 1.5
 MEMORY = 15  # differences kept by the Anderson acceleration
 REGULARISATION = 1e-10  # of its least-squares problem, relative
 PATIENCE = 500  # iterations without a new best residual after which the iteration has stalled
-INCONSISTENT = 1e-8  # relative distance from b to the range of A from which b is inconsistent
-SINGULAR = 1e-12  # eigenvalues of D^2 and of B B*, relative to the largest, that count as zero
-REGULAR = 1e-7  # least squared diagonal entry of a Cholesky factor that is trusted
 TINY = 1e-300  # keeps 0/0 at 0
 
 
@@ -84,8 +92,9 @@ class Solution:
 
     @property
     def converged(self):
-        """Whether residual and gap have met the tolerance."""
-        return self.status == Status.CONVERGED
+        """Whether the tolerance has been met; an array inside a trace and for a batch."""
+        converged = self.status == Status.CONVERGED
+        return converged if is_traced(converged) or jnp.ndim(converged) else bool(converged)
 
     @property
     def status_name(self):
@@ -93,177 +102,6 @@ class Solution:
         return jax.tree.map(
             lambda code: Status(code).name.lower(), np.asarray(self.status).tolist()
         )
-
-
-# ------------------------------------------------------------------ the whitened problem
-
-
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["weights"], meta_fields=[])
-@dataclasses.dataclass(frozen=True)
-class _Weights:
-    """B(Y) = weights * Y, one measurement for each entry (weight 0: unobserved)."""
-
-    weights: jax.Array
-
-    def _apply(self, Y):
-        return (self.weights * Y).reshape(-1)
-
-    def _adjoint(self, y):
-        return self.weights * y.reshape(self.weights.shape)
-
-
-def gram_matrix(B):
-    """B B*, as a matrix or, for entries, as its diagonal."""
-    match B:
-        case _Weights(weights):
-            return weights.reshape(-1) ** 2
-        case Dense(A):
-            rows = A.reshape(A.shape[0], -1)
-            return rows @ rows.T
-        case RankOne(a, b):
-            return (a @ a.T) * (b @ b.T)
-        case Quadratic(x):
-            return (x @ x.T) ** 2
-
-
-def _inverse_root(gram):
-    """Pseudo-inverse of D = gram^{1/2}, and whether D is singular."""
-    values, vectors = jnp.linalg.eigh(gram)
-    inverse = _reciprocal(values, SINGULAR * values[-1])
-    return (vectors * jnp.sqrt(inverse)) @ vectors.T, jnp.any(inverse == 0.0)
-
-
-def _padded_size(m):
-    """m rounded up to one of few sizes (at most 1/4 more), so that few programs are compiled."""
-    step = max(8, 2 ** (m.bit_length() - 3))
-    return -(-m // step) * step
-
-
-def _pad(array):
-    missing = _padded_size(len(array)) - len(array)
-    return jnp.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1)) if missing else array
-
-
-def _grid(op, b):
-    """Mask (d1, d2) of observed entries and their values, in NumPy where the values are known."""
-    rows, columns = (op.rows, op.columns)
-    if is_traced(op, b):
-        zeros = jnp.zeros(op.shape)
-        return zeros.at[rows, columns].set(1.0), zeros.at[rows, columns].set(b)
-    mask, values = np.zeros(op.shape), np.zeros(op.shape)
-    mask[np.asarray(rows), np.asarray(columns)] = 1.0
-    values[np.asarray(rows), np.asarray(columns)] = np.asarray(b)
-    return jnp.asarray(mask), jnp.asarray(values)
-
-
-def standard_form(op, b):
-    """The map and b with a padded number of measurements; entries as weights on the grid."""
-    match op:
-        case Identity():
-            return _Weights(jnp.full(op.shape, np.sqrt(op.m))), b
-        case Entries():
-            mask, values = _grid(op, b)
-            return _Weights(mask), values.reshape(-1)
-        case Dense(A):
-            return Dense(_pad(A)), _pad(b)
-        case RankOne(left, right):
-            return RankOne(_pad(left), _pad(right)), _pad(b)
-        case Quadratic(x):
-            return Quadratic(_pad(x)), _pad(b)
-
-
-def whiten(op, m, flat):
-    """The map B in standard form, the inverses of D1 and D2, and whether one is singular.
-
-    Without the flag `flat`, D1 = D2 = I. (A flag, not a branch: both weightings share a program.)
-    """
-    if isinstance(op, _Weights):
-        d1, d2 = op.weights.shape
-        squares = op.weights**2
-        grams = jnp.diag(squares.sum(1) / (m * d2)), jnp.diag(squares.sum(0) / (m * d1))
-    else:
-        (d1, d2), scale = op.shape, op.m / m
-        grams = [scale * gram for gram in op._grams()]
-    grams = [jnp.where(flat, gram, jnp.eye(len(gram))) for gram in grams]
-    P1, singular1 = _inverse_root(grams[0])
-    P2, singular2 = (P1, singular1) if isinstance(op, Quadratic) else _inverse_root(grams[1])
-    match op:
-        case _Weights(weights):
-            B = _Weights(jnp.diag(P1)[:, None] * weights * jnp.diag(P2)[None, :])
-        case Dense(A):
-            B = Dense(P1 @ A @ P2)
-        case RankOne(a, b):
-            B = RankOne(a @ P1, b @ P2)
-        case Quadratic(x):
-            B = Quadratic(x @ P1)
-    return B, P1, P2, singular1 | singular2
-
-
-def _reciprocal(values, threshold=0.0):
-    """1/values, and 0 where a value is at most the threshold."""
-    kept = values > threshold
-    return jnp.where(kept, 1.0 / jnp.where(kept, values, 1.0), 0.0)
-
-
-def _cholesky(gram):
-    """Scaling, Cholesky factor of the Gram matrix scaled to unit diagonal, and whether regular."""
-    scale = _reciprocal(jnp.sqrt(jnp.diag(gram)))
-    scaled = gram * scale[:, None] * scale[None, :] + jnp.diag(jnp.where(scale > 0, 0.0, 1.0))
-    factor = jnp.linalg.cholesky(scaled)
-    return scale, scaled, factor, jnp.nanmin(jnp.diag(factor)) ** 2 > REGULAR
-
-
-def pseudo_inverse(gram):
-    """Pseudo-inverse H of a Gram matrix: by Cholesky, or by eigenvectors where it is singular."""
-    if gram.ndim == 1:
-        return _reciprocal(gram)
-    scale, scaled, factor, regular = _cholesky(gram)
-
-    def by_eigenvectors():
-        values, vectors = jnp.linalg.eigh(scaled)
-        return (vectors * _reciprocal(values, SINGULAR * values[-1])) @ vectors.T
-
-    inverse = jax.lax.cond(
-        regular,
-        lambda: jax.scipy.linalg.cho_solve((factor, True), jnp.eye(len(gram))),
-        by_eigenvectors,
-    )
-    return inverse * scale[:, None] * scale[None, :]
-
-
-def _independent(B, b):
-    """An equivalent system B, b and the pseudo-inverse H of its Gram matrix.
-
-    Where dense measurements are linearly dependent or nearly so, orthonormal combinations of them
-    take their place: a Gram matrix knows its small eigenvalues too badly.
-    """
-    gram = gram_matrix(B)
-    if not isinstance(B, Dense):
-        return B, b, pseudo_inverse(gram)
-    scale, _, factor, regular = _cholesky(gram)
-    rows = B.A.reshape(B.m, -1)
-
-    def as_it_is():
-        inverse = jax.scipy.linalg.cho_solve((factor, True), jnp.eye(B.m))
-        return rows, b, inverse * scale[:, None] * scale[None, :]
-
-    def orthonormal():
-        left, values, right = jnp.linalg.svd(rows * scale[:, None], full_matrices=False)
-        inverse = _reciprocal(values, INCONSISTENT * values[0])
-        fill = (0, B.m - len(values))
-        return (
-            jnp.pad(right * (inverse > 0)[:, None], (fill, (0, 0))),
-            jnp.pad(inverse * (left.T @ (b * scale)), fill),
-            jnp.eye(B.m),
-        )
-
-    rows, b, H = jax.lax.cond(regular, as_it_is, orthonormal)
-    return Dense(rows.reshape(B.A.shape)), b, H
-
-
-def times(H, y):
-    """H y, for H stored as a matrix or as its diagonal."""
-    return (H * y.T).T if H.ndim == 1 else H @ y
 
 
 # ------------------------------------------------------------------ the iteration
@@ -307,7 +145,7 @@ def accelerated(step, start, tolerance, max_iterations):
         count = jnp.where(accepted, count + 1, 0)  # 0: the memory is void
         gram = changes @ changes.T
         norms = jnp.where(jnp.arange(MEMORY) < count, jnp.sqrt(jnp.diag(gram)), 0.0)
-        scale = _reciprocal(norms)
+        scale = reciprocal(norms)
         gram = gram * scale[:, None] * scale[None, :] + REGULARISATION * jnp.eye(MEMORY)
         factor = jax.scipy.linalg.cho_factor(gram)
         theta = scale * jax.scipy.linalg.cho_solve(factor, scale * (changes @ f))
@@ -338,7 +176,7 @@ def _solve(op, b, m, flat, strength, tolerance, max_iterations, *, symmetric):
     interpolate = strength is None
     b_norm = jnp.maximum(jnp.linalg.norm(b), TINY)
     if interpolate:
-        B, c, H = _independent(measured, b)
+        B, c, H = independent(measured, b)
         start = B._adjoint(times(H, c))
         start = start + B._adjoint(times(H, c - B._apply(start)))
     else:
@@ -376,7 +214,7 @@ def _solve(op, b, m, flat, strength, tolerance, max_iterations, *, symmetric):
             y, misfit = z, B._apply(z) - b
             objective = _nuclear_norm(y) + jnp.vdot(misfit, misfit) / (2.0 * alpha)
             linear, square = jnp.vdot(mu, b), alpha * jnp.vdot(mu, mu)
-            t = jnp.minimum(t, linear / jnp.maximum(square, TINY))
+            t = jnp.clip(linear / jnp.maximum(square, TINY), 0.0, t)
             bound = t * linear - 0.5 * t**2 * square
         gap = (objective - bound) / jnp.maximum(objective, TINY)
         return y, jnp.linalg.norm(misfit) / b_norm, gap
@@ -384,17 +222,18 @@ def _solve(op, b, m, flat, strength, tolerance, max_iterations, *, symmetric):
     def attempt(state):
         s, goal, k, *_ = state
         s, best, more = accelerated(step, s, goal, limit - k)
-        return s, 0.1 * goal, k + more, *finish(s), best <= goal
+        return s, 0.1 * goal, k + more, *finish(s), best, best <= goal
 
     def running(state):
-        _, _, k, _, _, gap, reached = state
+        _, _, k, _, _, gap, _, reached = state
         return (gap > tolerance) & reached & (k < limit)
 
     goal = tolerance * gamma  # then the gap is about the tolerance, too
-    state = (start, goal, 0, start, residual, jnp.inf, True)
-    _, _, k, y, residual, gap, reached = jax.lax.while_loop(running, attempt, state)
+    state = (start, goal, 0, start, residual, jnp.inf, jnp.inf, True)
+    _, _, k, y, residual, gap, best, _ = jax.lax.while_loop(running, attempt, state)
     status = jnp.where(k >= limit, Status.ITERATION_LIMIT, Status.STALLED)
-    status = jnp.where(reached & (gap <= tolerance), Status.CONVERGED, status)
+    solved = (gap <= tolerance) & (best <= goal / STEP)
+    status = jnp.where(solved, Status.CONVERGED, status)
     status = jnp.where(inconsistent, Status.INCONSISTENT, status)
     status = jnp.where(singular, Status.UNOBSERVED, status)
     X = P1 @ y @ P2
