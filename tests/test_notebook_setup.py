@@ -5,8 +5,11 @@ import io
 import json
 import pathlib
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 
+import chapters
 import matplotlib
 import nbclient
 import nbformat
@@ -344,3 +347,16 @@ def test_fits_a_phone_and_can_be_touched(open_page):
     assert page.evaluate("document.documentElement.scrollWidth") <= 376
     box = page.get_by_role("button").bounding_box()
     assert box["height"] >= 44 and box["width"] >= 44
+
+
+def test_the_astrology_package_is_recognised(tmp_path):
+    """The set-up cell, run where another `flatlib` comes first, says how to undo that."""
+    chapter = nbformat.read(chapters.paths()[0], as_version=4)
+    (tmp_path / "flatlib").mkdir()
+    (tmp_path / "flatlib" / "__init__.py").write_text("chart = None\n")
+    (tmp_path / "cell.py").write_text(chapter.cells[1].source)
+    outcome = subprocess.run(
+        [sys.executable, "cell.py"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert outcome.returncode != 0
+    assert "astrology" in outcome.stderr and "pip uninstall -y flatlib" in outcome.stderr
