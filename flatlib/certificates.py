@@ -163,7 +163,7 @@ def _certify(op, M, m, flat, accuracy, max_iterations, *, rank, symmetric):
         s, k, length, upper, lower = state
         s, best, more = accelerated(step, s, 1e-13 * gamma, length)
         y, _ = split(s)
-        Z = y - s - along(y - s)
+        Z = y - s  # orthogonal to all directions: y - s = S0 - (s - along(s))
         upper = jnp.minimum(upper, _spectral_norm(y))
         nuclear = jnp.sum(jnp.linalg.svd(Z, compute_uv=False))
         lower = jnp.maximum(lower, jnp.vdot(Z, S0) / jnp.maximum(nuclear, TINY))
