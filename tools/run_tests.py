@@ -64,8 +64,9 @@ def prepare(name):
     """What a stage needs beyond the virtual environment."""
     if name == "book":  # built afresh, so that no warning hides in a cache
         shutil.rmtree(ROOT / "_build", ignore_errors=True)
-    if name == "pages" and not any(map(shutil.which, ("chromium", "chromium-browser"))):
-        # Without a browser the stage itself fails, and says what is missing.
+    browser = any(map(shutil.which, ("chromium", "chromium-browser")))
+    if name in ("library", "pages") and not browser:
+        # Where this fails it says what is missing, and so do the tests that need a browser.
         subprocess.run([ROOT / "tools" / "apt.sh", "chromium", "a browser to check the pages with"])
 
 
