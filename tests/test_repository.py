@@ -146,3 +146,18 @@ def test_cited_reads_both_forms():
         "10.1/a(b)c",
         "10.2/x(y)",
     }
+
+
+def test_the_example_of_the_readme_recovers():
+    example = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    outcome = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True)
+    assert outcome.returncode == 0, outcome.stderr
+    numbers, answer = outcome.stdout.splitlines()
+    assert max(map(float, numbers.split())) < 1e-8
+    assert answer == "yes"
+
+
+def test_names_of_the_library_on_the_pages_exist():
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "book").glob("*.md")]:
+        for name in re.findall(r"\bfl\.([a-z_]+)", path.read_text()):
+            assert hasattr(flatlib, name), f"{path.name}: fl.{name}"
