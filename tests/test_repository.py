@@ -55,7 +55,9 @@ def test_one_version():
     assert flatlib.__version__ == VERSION
     assert str(yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"]) == VERSION
     for path, text in texts(ROOT):
-        for tag in re.findall(r"flat-minima-course(?:\.git)?@v([\d.]+\d)", text):
+        if path.startswith("tests/"):
+            continue
+        for tag in re.findall(r"git\+https://[^\s@]+@v([\d.]+\d)", text):
             assert tag == VERSION, path
 
 
@@ -97,6 +99,9 @@ def test_one_command_moves_the_course(copy):
     assert {"README.md", "CITATION.cff", "_config.yml"} <= set(changed)
     assert not [path for path, text in texts(copy) if old in text]
     assert not list(strange_addresses(copy))
+    readme = (copy / "README.md").read_text()
+    assert "git+https://github.com/someone/their-course@v9.8.7" in readme
+    assert "git clone https://github.com/someone/their-course\ncd their-course\n" in readme
     for path in sorted((copy / "notebooks").glob("*.ipynb")):
         chapter = chapters.read(path)
         assert (

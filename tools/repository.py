@@ -3,7 +3,8 @@
 Usage: python tools/repository.py https://github.com/OWNER/NAME [TAG]
 
 The address that holds now stands in _config.yml. Every tracked text file that mentions it is
-changed. With a tag, the set-up cells install that release (pyproject.toml must carry its version).
+changed. With a tag, set-up cells and pages install that release (pyproject.toml must carry its
+version).
 """
 
 import re
@@ -43,7 +44,12 @@ def move(root, url, tag=None):
             continue
         new = re.sub(rf"(?<![\w-]){re.escape(old_slug)}(?![\w-])", slug, text)
         new = new.replace(pages(old_slug), pages(slug))
+        old_folder, folder = (s.split("/")[1] for s in (old_slug, slug))
+        new = re.sub(rf"^cd {re.escape(old_folder)}$", f"cd {folder}", new, flags=re.MULTILINE)
         if tag:
+            new = re.sub(
+                rf"(git\+https://github\.com/{re.escape(slug)})@v[\d.]+\d", rf"\1@{tag}", new
+            )
             # In a notebook the quotation marks of the set-up cell are escaped.
             quote = r'\\?"'
             address = rf"(REPOSITORY, TAG = {quote}[^\"\\]+{quote}, {quote})[^\"\\]+"
