@@ -22,15 +22,15 @@ def book():
 @pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.__name__)
 @pytest.mark.parametrize("name", STORED)
 def test_rule(name, rule, book):
-    problems = list(rule(STORED[name], book))
-    assert not problems, "\n".join([name, *problems])
+    if problems := list(rule(STORED[name], book)):
+        pytest.fail("\n  ".join([name, *problems]), pytrace=False)
 
 
 def test_the_table_of_contents_lists_every_notebook():
     toc = (chapters.ROOT / "_toc.yml").read_text()
     assert STORED, "there is no notebook"
-    for name in STORED:
-        assert f"notebooks/{name.removesuffix('.ipynb')}\n" in toc
+    missing = [n for n in STORED if f"notebooks/{n.removesuffix('.ipynb')}\n" not in toc]
+    assert not missing, f"_toc.yml does not list {', '.join(missing)}"
 
 
 # Every rule on a small chapter in the right form, then with one thing broken ------------------
