@@ -52,6 +52,27 @@ def as_float64(name, value, ndim=None, shape=None):
     return array
 
 
+def require_key(key):
+    """Raise an error unless `key` is a random key of JAX."""
+    dtype = getattr(key, "dtype", None)
+    if dtype is None or not (jnp.issubdtype(dtype, jax.dtypes.prng_key) or dtype == jnp.uint32):
+        raise TypeError(f"`key` must be a random key such as jax.random.key(0), but is {key!r}.")
+    return key
+
+
+@jax.custom_jvp
+def no_derivative(arrays):
+    """The same arrays; differentiating through them is an error instead of a wrong number."""
+    return arrays
+
+
+@no_derivative.defjvp
+def _no_derivative_jvp(primals, tangents):
+    raise TypeError(
+        "Solvers and certificates have no derivative: use jax.lax.stop_gradient on their arguments."
+    )
+
+
 def positive_integer(name, value, minimum=1):
     """Return `value` as an int of at least `minimum`, or raise an error naming the argument."""
     if is_traced(value):

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from flatlib._inputs import as_float64, is_traced, positive_integer
+from flatlib._inputs import as_float64, is_traced, no_derivative, positive_integer
 from flatlib._whitening import (
     gram_matrix,
     pseudo_inverse,
@@ -35,15 +35,16 @@ from flatlib.convex import (
     RELAXATION,
     TINY,
     accelerated,
-    check_map,
     check_weighting,
     unobserved_message,
 )
+from flatlib.measurements import check_map
 
 MARGIN = 1e-9  # a bound on rho decides only if it differs from 1 by more than rounding
 SINGULAR = 1e-10  # eigenvalues of P_T B* (B B*)^+ B P_T, which lie in [0, 1], that count as zero
 STEP = 0.5  # step length relative to |S0|_F
 RANK_TOLERANCE = 1e-8  # singular values of M, relative to the largest, that count as zero
+ASYMMETRY = 1e-12  # entries of M - M^T, relative to the largest of M, that count as zero
 FIRST_RUN = 20  # iterations before the bounds are looked at; the runs double from there
 ANSWERS = ("undecided", "yes", "no")
 
@@ -108,6 +109,7 @@ def _tangent_basis(left, right, rank, symmetric):
 @functools.partial(jax.jit, static_argnames=("rank", "symmetric"))
 def _certify(op, M, m, flat, accuracy, max_iterations, *, rank, symmetric):
     """The certificate, and whether D1 or D2 is singular; op in standard form."""
+    op, M = no_derivative((op, M))
     B, P1, P2, singular = whiten(op, m, flat)
     Y0 = jnp.linalg.solve(P1, jnp.linalg.solve(P2, M.T).T)
     if symmetric:
@@ -119,6 +121,12 @@ def _certify(op, M, m, flat, accuracy, max_iterations, *, rank, symmetric):
         left, _, right = jnp.linalg.svd(Y0)
         right, signs = right.T, jnp.ones(rank)
     polar = (left[:, :rank] * signs) @ right[:, :rank].T
+    # Inside a trace only: no answer for an M that is not finite, symmetric or of the given rank.
+    values = jnp.append(jnp.linalg.svd(M, compute_uv=False), 0.0)
+    cut = RANK_TOLERANCE * values[0]
+    sound = (values[rank - 1] > cut) & (values[rank] <= cut)
+    if symmetric:
+        sound &= jnp.max(jnp.abs(M - M.T)) <= ASYMMETRY * jnp.max(jnp.abs(M))
     basis = _tangent_basis(left, right, rank, symmetric)
     left, right = left[:, rank:], right[:, rank:]  # of T_perp
 
@@ -145,7 +153,7 @@ def _certify(op, M, m, flat, accuracy, max_iterations, *, rank, symmetric):
     if 0 in (left.shape[1], right.shape[1]):  # T is everything: rho = 0
         rho = jnp.where(feasible, 0.0, jnp.inf)
         code = jnp.where(feasible, jnp.where(injective, 1, 0), 2)
-        return Certificate(rho, rho, injective, jnp.where(singular, 0, code)), singular
+        return Certificate(rho, rho, injective, jnp.where(sound & ~singular, code, 0)), singular
 
     S0 = adjoint(HF @ (core @ e))
     S0 = S0 - along(S0)
@@ -182,8 +190,21 @@ def _certify(op, M, m, flat, accuracy, max_iterations, *, rank, symmetric):
     upper, lower = jnp.where(feasible, jnp.array([upper, lower]), jnp.inf)
     code = jnp.where(injective & (upper < 1.0 - MARGIN), 1, 0)
     code = jnp.where(lower > 1.0 + MARGIN, 2, code)
-    code = jnp.where(singular, 0, code)
+    code = jnp.where(sound & ~singular, code, 0)
     return Certificate(upper, lower, injective, code), singular
+
+
+def _checked_rank(M, rank, symmetric):
+    """The rank of a concrete M, or an error if M is not what the certificate is about."""
+    if not M.any():
+        raise ValueError("`M` is zero: the certificate needs a matrix of rank at least 1.")
+    if symmetric and np.abs(M - M.T).max() > ASYMMETRY * np.abs(M).max():
+        raise ValueError("`M` must be symmetric for a quadratic map: pass (M + M.T)/2.")
+    values = np.linalg.svd(M, compute_uv=False)
+    found = int(np.sum(values > RANK_TOLERANCE * values[0]))
+    if rank not in (None, found):
+        raise ValueError(f"`rank` = {rank} is not the rank of M, which is {found}: leave it out.")
+    return found
 
 
 def recovery_certificate(
@@ -209,8 +230,10 @@ def recovery_certificate(
 
     Raises
     ------
-    ValueError if M has the wrong shape, is not finite, is zero, or is not symmetric although the
-    map is; if D1 or D2 is singular (flat weighting); if rank is missing inside a trace.
+    ValueError if M has the wrong shape, is not finite, is zero, is not of the given rank, or is not
+    symmetric although the map is; if D1 or D2 is singular (flat weighting); if rank is missing
+    inside a trace. Inside `jit`, `vmap` and `lax.map` values cannot raise: the answer is
+    "undecided" instead.
 
     Source: Ding et al. (2024), Theorem 4.10.
     """
@@ -218,24 +241,14 @@ def recovery_certificate(
     check_weighting(weighting)
     M = as_float64("M", M, shape=op.shape)
     max_iterations = positive_integer("max_iterations", max_iterations)
-    if not is_traced(M) and not np.any(M):
-        raise ValueError("`M` is zero: the certificate needs a matrix of rank at least 1.")
-    if rank is None:
-        if is_traced(M):
-            raise ValueError(
-                "`rank` must be given inside jit, vmap and lax.map: shapes depend on it."
-            )
-        singular_values = np.linalg.svd(np.asarray(M), compute_uv=False)
-        rank = int(np.sum(singular_values > RANK_TOLERANCE * singular_values[0]))
-    rank = positive_integer("rank", rank)
-    if rank > min(op.shape):
-        raise ValueError(f"`rank` is at most min(d1, d2) = {min(op.shape)}, but is {rank}.")
-    if (
-        op.symmetric
-        and not is_traced(M)
-        and jnp.max(jnp.abs(M - M.T)) > 1e-12 * jnp.max(jnp.abs(M))
-    ):
-        raise ValueError("`M` must be symmetric for a quadratic map: pass (M + M.T)/2.")
+    if rank is None and is_traced(M):
+        raise ValueError("`rank` must be given inside jit, vmap and lax.map: shapes depend on it.")
+    if rank is not None:
+        rank = positive_integer("rank", rank)
+        if rank > min(op.shape):
+            raise ValueError(f"`rank` is at most min(d1, d2) = {min(op.shape)}, but is {rank}.")
+    if not is_traced(M):
+        rank = _checked_rank(np.asarray(M), rank, op.symmetric)
     standard, _ = standard_form(op, jnp.zeros(op.m))
     certificate, singular = _certify(
         standard,

@@ -23,6 +23,7 @@ Many instances at once. Everything compiled depends on the shapes alone, and zer
     jax.lax.map(lambda instance: fl.flat_solution(fl.dense(instance[0]), instance[1]), (As, bs))
 
 (on a CPU `lax.map` is faster than `vmap`). Inside a trace nothing is raised: read `status`.
+Solutions have no derivative: `jax.grad` raises TypeError.
 """
 
 import dataclasses
@@ -33,7 +34,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from flatlib._inputs import as_float64, is_traced, positive_integer
+from flatlib._inputs import as_float64, is_traced, no_derivative, positive_integer
 from flatlib._whitening import (
     INCONSISTENT,
     SINGULAR,
@@ -45,7 +46,7 @@ from flatlib._whitening import (
     times,
     whiten,
 )
-from flatlib.measurements import LinearMap
+from flatlib.measurements import check_map
 
 STEP = 0.5  # Douglas-Rachford step length, relative to the norm of the least-norm interpolant
 RELAXATION = 1.5
@@ -172,6 +173,7 @@ def _nuclear_norm(X):
 @functools.partial(jax.jit, static_argnames=("symmetric",))
 def _solve(op, b, m, flat, strength, tolerance, max_iterations, *, symmetric):
     """Solve the flat program (strength None) or the penalised one; op and b in standard form."""
+    op, b, strength = no_derivative((op, b, strength))
     measured, P1, P2, singular = whiten(op, m, flat)
     interpolate = strength is None
     b_norm = jnp.maximum(jnp.linalg.norm(b), TINY)
@@ -233,6 +235,8 @@ def _solve(op, b, m, flat, strength, tolerance, max_iterations, *, symmetric):
     _, _, k, y, residual, gap, best, _ = jax.lax.while_loop(running, attempt, state)
     status = jnp.where(k >= limit, Status.ITERATION_LIMIT, Status.STALLED)
     solved = (gap <= tolerance) & (best <= goal / STEP)
+    if not interpolate:
+        solved &= strength > 0  # inside a trace a bad strength cannot raise
     status = jnp.where(solved, Status.CONVERGED, status)
     status = jnp.where(inconsistent, Status.INCONSISTENT, status)
     status = jnp.where(singular, Status.UNOBSERVED, status)
@@ -241,11 +245,6 @@ def _solve(op, b, m, flat, strength, tolerance, max_iterations, *, symmetric):
 
 
 # ------------------------------------------------------------------ the public functions
-
-
-def check_map(op):
-    if not isinstance(op, LinearMap):
-        raise TypeError(f"`op` must be a measurement map such as fl.dense(A), but is {type(op)}.")
 
 
 def check_weighting(weighting):
@@ -306,6 +305,7 @@ def flat_norm(op, X):
 
     Source: Ding et al. (2024), Theorem 3.2.
     """
+    check_map(op)
     X = as_float64("X", X, shape=op.shape)
     D1, D2 = op.rescaling()
     return _nuclear_norm(D1 @ X @ D2)
@@ -369,12 +369,12 @@ def penalized_solution(op, b, strength, weighting="flat", *, tolerance=1e-9, max
 
     Raises
     ------
-    ValueError if strength is not positive, or as in `flat_solution`, except that no b is
-    inconsistent here.
+    ValueError if strength is not positive (inside a trace the status is STALLED), or as in
+    `flat_solution`, except that no b is inconsistent here.
     """
     check_weighting(weighting)
     strength = as_float64("strength", strength, shape=())
-    if not is_traced(strength) and not strength > 0:
+    if not is_traced(strength) and not float(strength) > 0:
         raise ValueError(
             f"`strength` must be positive, but is {float(strength)}: for exact interpolation use "
             "flat_solution or nuclear_solution."
@@ -402,6 +402,7 @@ def flat_factors(op, X, k, *, tolerance=1e-6):
 
     Source: Ding et al. (2024), Theorem 3.2.
     """
+    check_map(op)
     X, k = as_float64("X", X, shape=op.shape), positive_integer("k", k)
     D1, D2 = op.rescaling()
     U, sigma, Vt = jnp.linalg.svd(D1 @ X @ D2, full_matrices=False)

@@ -19,7 +19,8 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from flatlib._inputs import as_float64, is_traced, positive_integer
+from flatlib._inputs import as_float64, is_traced, positive_integer, require_key
+from flatlib.measurements import check_map
 
 _CHUNK = 64  # Hessian-vector products held in memory at once by the exact trace
 _DENSE = 256  # up to this many parameters the top eigenvalue comes from the dense Hessian
@@ -40,13 +41,18 @@ def factor_loss(op, b):
         `batch` holds the indices of the measurements to average over; None means all of them.
         `key` is accepted and not used, so that the loss has the signature of `train`.
     """
+    check_map(op)
     b = as_float64("b", b, shape=(op.m,))
 
     def loss(params, batch=None, key=None):
+        if not isinstance(params, tuple | list) or len(params) != 2:
+            raise TypeError("`params` must be the pair of factors (L, R).")
         L, R = _factors(op, *params)
         if batch is None:
             return jnp.mean((op(L @ R.T) - b) ** 2)
-        return jnp.mean((op.subset(batch)(L @ R.T) - b[jnp.asarray(batch)]) ** 2)
+        # The indices are clipped as `subset` does, so that each A_i keeps its own b_i.
+        target = b[jnp.clip(jnp.asarray(batch), 0, op.m - 1)]
+        return jnp.mean((op.subset(batch)(L @ R.T) - target) ** 2)
 
     return loss
 
@@ -122,7 +128,7 @@ def hessian_trace(loss, params, method="exact", *, key=None, products=64):
     if method == "exact" or (method == "xtrace" and products >= flat.size):
         return jax.jit(functools.partial(_exact_trace, product))(flat)
     estimate = _hutchinson if method == "hutchinson" else _xtrace
-    return jax.jit(functools.partial(estimate, product, products))(flat, key)
+    return jax.jit(functools.partial(estimate, product, products))(flat, require_key(key))
 
 
 def top_eigenvalue(loss, params, *, key, tolerance=1e-8, restarts=100):
@@ -150,6 +156,7 @@ def top_eigenvalue(loss, params, *, key, tolerance=1e-8, restarts=100):
     ValueError for a loss that is not scalar; TypeError for parameters that are not float64.
     """
     flat, product = _hessian_product(loss, params)
+    require_key(key)
     find = _top_dense if flat.size <= _DENSE else _top_lanczos
     restarts = positive_integer("restarts", restarts)
 
@@ -171,6 +178,7 @@ def top_eigenvalue(loss, params, *, key, tolerance=1e-8, restarts=100):
 
 
 def _factors(op, L, R):
+    check_map(op)
     d1, d2 = op.shape
     L, R = as_float64("L", L, ndim=2), as_float64("R", R, ndim=2)
     if L.shape[0] != d1 or R.shape[0] != d2 or L.shape[1] != R.shape[1]:

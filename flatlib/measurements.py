@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from flatlib._inputs import as_float64, is_traced, positive_integer, require_float64
+from flatlib._inputs import as_float64, is_traced, positive_integer, require_float64, require_key
 
 
 @jax.custom_jvp
@@ -104,7 +104,9 @@ class LinearMap:
                 "`indices` must be a vector of integers, but has shape "
                 f"{indices.shape} and dtype {indices.dtype}."
             )
-        if not is_traced(indices) and not bool(jnp.all((indices >= 0) & (indices < self.m))):
+        if not indices.size:
+            raise ValueError("`indices` is empty: give at least one.")
+        if not is_traced(indices) and not np.isin(np.asarray(indices), np.arange(self.m)).all():
             raise IndexError(f"`indices` must lie in 0, ..., {self.m - 1}.")
         return self._subset(jnp.clip(indices, 0, self.m - 1))
 
@@ -112,6 +114,11 @@ class LinearMap:
         fields = dataclasses.fields(self)
         arrays = {f.name: getattr(self, f.name)[indices] for f in fields if f.name != "shape"}
         return dataclasses.replace(self, **arrays)
+
+
+def check_map(op):
+    if not isinstance(op, LinearMap):
+        raise TypeError(f"`op` must be a measurement map such as fl.dense(A), but is {type(op)}.")
 
 
 def _register(*, data, meta=()):
@@ -263,7 +270,8 @@ class Entries(LinearMap):
         return jnp.diag(per_row / (self.m * d2)), jnp.diag(per_column / (self.m * d1))
 
 
-def _shape(shape):
+def matrix_shape(shape):
+    """The pair (d1, d2) of positive integers, or an error that names `shape`."""
     try:
         d1, d2 = shape
     except (TypeError, ValueError):
@@ -279,6 +287,7 @@ def _nonempty(name, array):
 
 def _normal(caller, key, shape):
     require_float64(caller)
+    require_key(key)
     # Compiling the generator for a new shape takes far longer than drawing. The number of draws is
     # rounded up to one of few (at most 1/4 more), so that a sweep over sizes compiles little.
     size = math.prod(shape)
@@ -302,7 +311,7 @@ def identity(shape):
 
     Source: Ding et al. (2024), Section 2, whose loss |L R^T - M|_F^2 carries no factor 1/m.
     """
-    return Identity(_shape(shape))
+    return Identity(matrix_shape(shape))
 
 
 def dense(A):
@@ -370,13 +379,13 @@ def entries(mask):
 
 def gaussian_sensing(key, m, shape):
     """A `dense` map of m matrices with independent standard normal entries."""
-    return dense(_normal("gaussian_sensing", key, (positive_integer("m", m), *_shape(shape))))
+    return dense(_normal("gaussian_sensing", key, (positive_integer("m", m), *matrix_shape(shape))))
 
 
 def bilinear_sensing(key, m, shape):
     """A `rank_one` map with independent standard normal vectors a_i, b_i."""
-    m, (d1, d2) = positive_integer("m", m), _shape(shape)
-    key_a, key_b = jax.random.split(key)
+    m, (d1, d2) = positive_integer("m", m), matrix_shape(shape)
+    key_a, key_b = jax.random.split(require_key(key))
     return rank_one(
         _normal("bilinear_sensing", key_a, (m, d1)), _normal("bilinear_sensing", key_b, (m, d2))
     )
@@ -399,7 +408,7 @@ def bernoulli_completion(key, p, shape):
         raise TypeError("`key` and `p` must be concrete: draw the mask outside jit and vmap.")
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"`p` is a probability and must lie in [0, 1], but is {p!r}.")
-    return entries(np.asarray(jax.random.bernoulli(key, p, _shape(shape))))
+    return entries(np.asarray(jax.random.bernoulli(require_key(key), p, matrix_shape(shape))))
 
 
 def low_rank(key, shape, rank):
@@ -411,10 +420,10 @@ def low_rank(key, shape, rank):
     ------
     ValueError if the rank exceeds min(d1, d2).
     """
-    (d1, d2), rank = _shape(shape), positive_integer("rank", rank)
+    (d1, d2), rank = matrix_shape(shape), positive_integer("rank", rank)
     if rank > min(d1, d2):
         raise ValueError(f"`rank` is at most min(d1, d2) = {min(d1, d2)}, but is {rank}.")
-    key_left, key_right = jax.random.split(key)
+    key_left, key_right = jax.random.split(require_key(key))
     left, right = (
         _normal("low_rank", key_left, (d1, rank)),
         _normal("low_rank", key_right, (d2, rank)),

@@ -22,9 +22,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from flatlib._inputs import positive_integer
+from flatlib._inputs import positive_integer, require_key
 from flatlib.convex import Status, flat_solution, nuclear_solution
-from flatlib.measurements import Dense, Entries, Quadratic, RankOne
+from flatlib.measurements import Dense, Entries, Quadratic, RankOne, check_map, matrix_shape
 
 OUTCOMES = ("recovered", "certified not the minimiser", "converged elsewhere", "unconverged")
 PADDED = 256  # numbers of measurements are padded to the largest, or to multiples of this
@@ -55,7 +55,8 @@ def statistical_dimension(shape, rank, *, key, symmetric=False, samples=None):
 
     Source: Amelunxen, Lotz, McCoy, Tropp (2014), Propositions 4.1 and 4.7.
     """
-    d1, d2 = (positive_integer("shape", size) for size in shape)
+    d1, d2 = matrix_shape(shape)
+    require_key(key)
     rank = positive_integer("rank", rank)
     if rank > min(d1, d2):
         raise ValueError(f"`rank` is at most min(d1, d2) = {min(d1, d2)}, but is {rank}.")
@@ -153,6 +154,9 @@ def phase_diagram(
     if weighting not in ("flat", "nuclear"):
         raise ValueError(f'`weighting` must be "flat" or "nuclear", but is {weighting!r}.')
     trials = positive_integer("trials", trials)
+    require_key(key)
+    if not 0.0 < tolerance < 1.0:
+        raise ValueError(f"`tolerance` must lie between 0 and 1, but is {tolerance!r}.")
     sizes = np.array([positive_integer("sizes", d) for d in np.ravel(sizes)])
     measurements = np.asarray(measurements)
     if measurements.ndim not in (1, 2) or 0 in measurements.shape or not len(sizes):
@@ -169,7 +173,9 @@ def phase_diagram(
         d, m = int(sizes[i]), measurements[i, j].item()
         code = m if isinstance(m, int) else int(np.float32(m).view(np.uint32))
         own = functools.reduce(jax.random.fold_in, (d, code, trial), key)
-        return problem(own, d, m)
+        op, M = problem(own, d, m)
+        check_map(op)
+        return op, M
 
     settings = {
         "sizes": sizes,

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from flatlib._inputs import as_float64, is_traced, positive_integer
+from flatlib._inputs import as_float64, is_traced, positive_integer, require_key
 
 _DELAY = 2.0  # seconds before a progress bar appears
 
@@ -113,6 +113,9 @@ def train(
     steps, every = positive_integer("steps", steps), positive_integer("every", every)
     if steps % every:
         raise ValueError(f"`every` must divide `steps`, but {every} does not divide {steps}.")
+    require_key(key)
+    if not hasattr(optimizer, "update"):
+        raise TypeError("`optimizer` must be an optax transformation, such as optax.sgd(0.1).")
     if batch is not None and not callable(batch):
         raise TypeError("`batch` must be a function key -> batch, such as `minibatches(m, size)`.")
     record = {} if record is None else record
@@ -129,6 +132,9 @@ def train(
         def objective(params):
             return loss(params, seen, loss_key)
 
+        shape = getattr(jax.eval_shape(objective, params), "shape", None)
+        if shape != ():
+            raise ValueError(f"`loss` must return a scalar, but returns an array of shape {shape}.")
         value, gradient = jax.value_and_grad(objective)(params)
         updates, memory = optimizer.update(
             gradient, memory, params, value=value, grad=gradient, value_fn=objective

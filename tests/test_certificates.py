@@ -229,3 +229,25 @@ def test_bad_arguments_are_refused():
         fl.recovery_certificate(fl.quadratic_sensing(key(0), 9, 5), M[:5])
     with pytest.raises(TypeError, match="`op` must be a measurement map"):
         fl.recovery_certificate(op.A, M)
+    with pytest.raises(ValueError, match="`rank` = 2 is not the rank of M"):
+        fl.recovery_certificate(op, M, rank=2)
+    with pytest.raises(TypeError, match="no derivative"):
+        jax.grad(lambda M: fl.recovery_certificate(op, M, rank=1).rho)(M)
+
+
+def test_inside_a_trace_a_bad_truth_gets_no_answer():
+    op, M = fl.gaussian_sensing(key(0), 29, (6, 5)), fl.low_rank(key(1), (6, 5), 1)
+    truths = jnp.stack([M, 0.0 * M, jnp.nan * M, fl.low_rank(key(1), (6, 5), 2)])
+    certify = jax.jit(jax.vmap(lambda M: fl.recovery_certificate(op, M, rank=1)))
+    assert certify(truths).recovers == ["yes", "undecided", "undecided", "undecided"]
+    op, M = fl.quadratic_sensing(key(0), 15, 5), fl.low_rank_symmetric(key(1), 5, (1, 0))
+    truths = jnp.stack([M, M.at[0, 1].multiply(1.001)])
+    assert jax.jit(jax.vmap(lambda M: fl.recovery_certificate(op, M, rank=1)))(truths).recovers == [
+        "yes",
+        "undecided",
+    ]
+
+
+def test_a_known_truth_and_an_unknown_map():
+    op, M = fl.gaussian_sensing(key(0), 29, (6, 5)), fl.low_rank(key(1), (6, 5), 1)
+    assert jax.jit(lambda op: fl.recovery_certificate(op, M))(op).recovers == "yes"

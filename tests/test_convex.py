@@ -542,6 +542,23 @@ def test_bad_settings_of_the_penalised_program():
         fl.penalized_solution(op, op(M), 1.0, weighting="flattest")
 
 
+def test_a_negative_strength_inside_a_trace_does_not_pass_as_an_answer():
+    op, M = problem("gaussian")
+    solve = jax.jit(lambda strength: fl.penalized_solution(op, op(M), strength))
+    assert solve(0.1).converged
+    assert not solve(-1.0).converged
+    strength = jnp.asarray(0.1)  # known, although the measurements are not
+    assert jax.jit(lambda b: fl.penalized_solution(op, b, strength))(op(M)).converged
+
+
+def test_solutions_refuse_to_be_differentiated():
+    op, M = problem("gaussian")
+    with pytest.raises(TypeError, match="no derivative"):
+        jax.grad(lambda b: jnp.sum(fl.flat_solution(op, b).X))(op(M))
+    with pytest.raises(TypeError, match="no derivative"):
+        jax.jvp(lambda s: fl.penalized_solution(op, op(M), s).X, (0.1,), (1.0,))
+
+
 def test_bad_arguments_of_flat_factors():
     op = fl.gaussian_sensing(key(0), 30, (6, 5))
     M = fl.low_rank(key(1), (6, 5), 2)
@@ -555,3 +572,7 @@ def test_bad_arguments_of_flat_factors():
         fl.flat_factors(fl.dense(op.A.at[:, 2].set(0.0)), M, 2)
     with pytest.raises(ValueError, match=r"`X` must have shape"):
         fl.flat_norm(op, M.T)
+    with pytest.raises(TypeError, match="`op` must be a measurement map"):
+        fl.flat_factors(op.A, M, 2)
+    with pytest.raises(TypeError, match="`op` must be a measurement map"):
+        fl.flat_norm(op.A, M)

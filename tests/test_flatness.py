@@ -81,6 +81,43 @@ def test_loss_is_the_mean_squared_residual(kind):
             assert loss((L, R), batch, KEY) == pytest.approx(expected, rel=1e-13)
 
 
+def test_a_batch_inside_a_trace():
+    op = fl.gaussian_sensing(KEY, 5, (4, 3))
+    L, R = factors(op)
+    loss = fl.factor_loss(op, jnp.arange(5.0))
+    known = jnp.array([1, 2])
+    assert jax.jit(lambda p: loss(p, known))((L, R)) == pytest.approx(loss((L, R), known))
+    # An index outside 0, ..., m-1 cannot raise; measurement and map are clipped to the same one.
+    for index, nearest in ((-1, 0), (9, 4)):
+        assert jax.jit(loss)((L, R), index) == pytest.approx(loss((L, R), nearest))
+
+
+def test_bad_arguments_of_the_closed_forms():
+    op = fl.gaussian_sensing(KEY, 5, (4, 3))
+    loss = fl.factor_loss(op, jnp.zeros(5))
+    with pytest.raises(TypeError, match="`op` must be a measurement map"):
+        fl.factor_loss(op.A, jnp.zeros(5))
+    with pytest.raises(TypeError, match="`op` must be a measurement map"):
+        fl.scaled_trace(op.A, *factors(op))
+    with pytest.raises(TypeError, match=r"`params` must be the pair of factors"):
+        loss(factors(op)[0])
+    with pytest.raises(ValueError, match="`indices` is empty"):
+        loss(factors(op), jnp.zeros(0, int))
+
+
+def test_what_is_no_random_key_is_refused():
+    def square(x):
+        return jnp.sum(x**2)
+
+    for key in (3, None, 0.5):
+        with pytest.raises(TypeError, match="`key` must be a random key"):
+            fl.gaussian_sensing(key, 3, (2, 2))
+        with pytest.raises(TypeError, match="`key` must be a random key"):
+            fl.top_eigenvalue(square, jnp.ones(3), key=key)
+    with pytest.raises(TypeError, match="`key` must be a random key"):
+        fl.hessian_trace(square, jnp.ones(3), "hutchinson", key=3)
+
+
 @pytest.mark.parametrize("at_solution", [True, False])
 @pytest.mark.parametrize("kind", MAPS)
 def test_closed_forms_are_the_traces_of_the_hessian_at_every_point(kind, at_solution):

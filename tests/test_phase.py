@@ -309,3 +309,15 @@ def small_sweep(tmp_path_factory):
     path = tmp_path_factory.mktemp("sweep") / "sweep.npz"
     fl.phase_diagram(sensing, **GRID, save=path)
     return path
+
+
+def test_bad_shape_tolerance_and_problem_are_refused():
+    key = jax.random.key(0)
+    for shape in (10, (3, 3, 3)):
+        with pytest.raises(ValueError, match="`shape` must be a pair"):
+            fl.statistical_dimension(shape, 1, key=key)
+    for tolerance in (0.0, -1.0, np.nan):
+        with pytest.raises(ValueError, match="`tolerance` must lie between 0 and 1"):
+            fl.phase_diagram(None, [3], [4], trials=1, key=key, tolerance=tolerance)
+    with pytest.raises(TypeError, match="`op` must be a measurement map"):
+        fl.phase_diagram(lambda key, d, m: (1.0, 2.0), [3], [4], trials=1, key=key)

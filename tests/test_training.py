@@ -243,3 +243,10 @@ def test_bad_input_names_the_argument(call, error, message):
 def test_float32_mode_is_refused_with_the_remedy(single_precision):
     with pytest.raises(TypeError, match=r"`params` needs float64.*jax_enable_x64"):
         go()
+
+
+def test_a_loss_that_is_no_scalar_and_a_step_size_as_optimizer_are_refused():
+    with pytest.raises(ValueError, match="`loss` must return a scalar"):
+        fl.train(lambda x: x, jnp.ones(3), optax.sgd(0.1), steps=1, key=jax.random.key(0))
+    with pytest.raises(TypeError, match="`optimizer` must be an optax transformation"):
+        fl.train(jnp.sum, jnp.ones(3), 0.1, steps=1, key=jax.random.key(0))
