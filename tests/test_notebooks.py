@@ -100,7 +100,10 @@ BREAKS = {
     "title without number": ("header", markdown("# 1. A", "# A", cell=0)),
     "sections": ("sections", markdown("## Summary", "## Epilogue", cell=5)),
     "altered set-up cell": ("set_up_cell", code(1, source=synthetic.SETUP + "\n")),
-    "set-up of another fork": ("set_up_cell", code(1, source=synthetic.SETUP.replace("/f", "/g"))),
+    "set-up of another fork": (
+        "set_up_cell",
+        code(1, source=synthetic.SETUP.replace(synthetic.URL, "https://github.com/x/y")),
+    ),
     "set-up of another release": (
         "set_up_cell",
         code(1, source=synthetic.SETUP.replace("0.1.0", "0.0.9")),

@@ -118,6 +118,12 @@ def test_a_strange_address_is_noticed(copy):
     assert list(strange_addresses(copy))
 
 
+def test_the_address_that_git_clones_from_will_do(copy):
+    repository.move(copy, "https://github.com/someone/their-course.git")
+    assert repository.current(copy) == "someone/their-course"
+    assert "their-course.git" not in (copy / "README.md").read_text()
+
+
 @pytest.mark.parametrize("arguments", [[], ["https://example.org/a/b"], ["github.com/a/b"]])
 def test_a_wrong_address_is_refused(arguments):
     command = [sys.executable, ROOT / "tools" / "repository.py", *arguments]

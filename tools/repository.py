@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-GITHUB = re.compile(r"https://github\.com/(?P<slug>[\w.-]+/[\w.-]+?)/?$")
+GITHUB = re.compile(r"https://github\.com/(?P<slug>[\w.-]+/[\w.-]+?)(?:\.git)?/?$")
 
 
 def main(arguments):
