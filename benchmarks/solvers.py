@@ -114,7 +114,7 @@ def run_oracle(op, b, solver, limit, repeats):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", type=int, nargs="+", default=list(INSTANCES))
+    parser.add_argument("--sizes", type=int, nargs="+", choices=INSTANCES, default=list(INSTANCES))
     parser.add_argument("--limit", type=float, default=60.0, help="seconds for one oracle run")
     arguments = parser.parse_args()
     versions = {

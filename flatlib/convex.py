@@ -387,7 +387,8 @@ def flat_factors(op, X, k, *, tolerance=1e-6):
 
     With D1 X D2 = U S V^T it is L = D1^{-1} U sqrt(S), R = D2^{-1} V sqrt(S), filled with zero
     columns. Its scaled trace is 4 |D1 X D2|_*, the least possible. Singular values of D1 X D2
-    beyond the k-th are dropped.
+    beyond the k-th are dropped; inside `jit` and `vmap`, where the rank cannot be checked, even
+    those that matter.
 
     Parameters
     ----------

@@ -406,9 +406,9 @@ def bernoulli_completion(key, p, shape):
     """
     if is_traced(key, p):
         raise TypeError("`key` and `p` must be concrete: draw the mask outside jit and vmap.")
-    if not 0.0 <= p <= 1.0:
+    if np.ndim(p) or np.asarray(p).dtype.kind not in "fiu" or not 0.0 <= p <= 1.0:
         raise ValueError(f"`p` is a probability and must lie in [0, 1], but is {p!r}.")
-    return entries(np.asarray(jax.random.bernoulli(require_key(key), p, matrix_shape(shape))))
+    return entries(np.asarray(jax.random.bernoulli(require_key(key), 1.0 * p, matrix_shape(shape))))
 
 
 def low_rank(key, shape, rank):

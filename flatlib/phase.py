@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from flatlib._inputs import positive_integer, require_key
+from flatlib._inputs import as_float64, positive_integer, require_key
 from flatlib.convex import Status, flat_solution, nuclear_solution
 from flatlib.measurements import Dense, Entries, Quadratic, RankOne, check_map, matrix_shape
 
@@ -161,6 +161,8 @@ def phase_diagram(
     measurements = np.asarray(measurements)
     if measurements.ndim not in (1, 2) or 0 in measurements.shape or not len(sizes):
         raise ValueError("`sizes` and `measurements` must hold at least one number each.")
+    if measurements.dtype.kind not in "iuf" or not (measurements >= 0).all():
+        raise ValueError("`measurements` must be nonnegative numbers.")
     if measurements.ndim == 2 and len(measurements) != len(sizes):
         raise ValueError(
             f"`measurements` must have one row per size, {len(sizes)}, or be common to all sizes, "
@@ -175,7 +177,7 @@ def phase_diagram(
         own = functools.reduce(jax.random.fold_in, (d, code, trial), key)
         op, M = problem(own, d, m)
         check_map(op)
-        return op, M
+        return op, as_float64("M", M, shape=op.shape)
 
     settings = {
         "sizes": sizes,

@@ -387,3 +387,11 @@ def test_float32_mode_is_refused_with_the_remedy(single_precision, name, call):
     message = f"`{name}` needs float64, and JAX is in float32 mode: turn on double precision"
     with pytest.raises(TypeError, match=message):
         call()
+
+
+def test_a_probability_may_be_an_integer_and_must_be_one_number():
+    key = jax.random.key(0)
+    assert fl.bernoulli_completion(key, 1, (3, 2)).m == 6
+    for p in ("half", np.array([0.1, 0.2]), True):
+        with pytest.raises(ValueError, match="`p` is a probability"):
+            fl.bernoulli_completion(key, p, (3, 2))

@@ -319,5 +319,8 @@ def test_bad_shape_tolerance_and_problem_are_refused():
     for tolerance in (0.0, -1.0, np.nan):
         with pytest.raises(ValueError, match="`tolerance` must lie between 0 and 1"):
             fl.phase_diagram(None, [3], [4], trials=1, key=key, tolerance=tolerance)
+    for measurements in ([-7], ["a"], [np.nan]):
+        with pytest.raises(ValueError, match="`measurements` must be nonnegative numbers"):
+            fl.phase_diagram(None, [3], measurements, trials=1, key=key)
     with pytest.raises(TypeError, match="`op` must be a measurement map"):
         fl.phase_diagram(lambda key, d, m: (1.0, 2.0), [3], [4], trials=1, key=key)
