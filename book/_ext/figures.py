@@ -18,6 +18,9 @@ from sphinx.transforms import SphinxTransform
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.osutil import relative_uri
 
+# On a phone the words in a figure with more pixels than this would be too small to read.
+WIDE = 800
+
 FRAME = re.compile(r"data:image/(?P<kind>webp|png);base64,(?P<data>[A-Za-z0-9+/=]+)")
 
 
@@ -37,11 +40,18 @@ class Figures(SphinxTransform):
                 picture[0]["alt"] = _part(bundle, "text/plain")[0].astext()
                 picture[0]["loading"] = "lazy"
             figure = nodes.figure("", *picture, classes=["fl-figure"])
+            if _part(bundle, "image/png") and self._width(picture[0]) > WIDE:
+                figure["classes"].append("fl-wide-figure")
             figure["ids"].append(identifier("fig", number))
             figure += nodes.caption("", "", *caption.children)
             caption_bundle = bundle.parent[bundle.parent.index(bundle) + 1]
             bundle.parent.remove(caption_bundle)
             bundle.replace_self(figure)
+
+    def _width(self, picture):
+        """The width of a PNG image in pixels."""
+        _, path = self.env.relfn2path(picture["uri"], self.env.docname)
+        return int.from_bytes(Path(path).read_bytes()[16:20], "big")
 
 
 class SetUp(SphinxTransform):

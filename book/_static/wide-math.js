@@ -1,5 +1,6 @@
 // A formula inside a line that is wider than the page (on a phone) scrolls in place. Style sheets
-// cannot tell which formulas these are, so they are marked once the formulas are set.
+// cannot tell which formulas these are, so they are marked once the formulas are set. A figure that
+// scrolls (see the style sheet) can be reached with the keyboard.
 function markWideFormulas() {
   for (const formula of document.querySelectorAll("span.math")) {
     formula.classList.remove("fl-wide");
@@ -8,6 +9,10 @@ function markWideFormulas() {
     const wide = formula.getBoundingClientRect().width > room && room > 0;
     formula.classList.toggle("fl-wide", wide);
     wide ? formula.setAttribute("tabindex", "0") : formula.removeAttribute("tabindex");
+  }
+  for (const figure of document.querySelectorAll(".fl-wide-figure")) {
+    const wide = figure.scrollWidth > figure.clientWidth;
+    wide ? figure.setAttribute("tabindex", "0") : figure.removeAttribute("tabindex");
   }
 }
 
