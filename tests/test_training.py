@@ -228,7 +228,7 @@ def go(loss=loss, params=START, optimizer=None, **options):
             TypeError,
             "Only without `batch`",
         ),
-        (lambda: go(lambda params: params["x"]), TypeError, "scalar-output functions"),
+        (lambda: go(lambda params: params["x"]), ValueError, "`loss` must return a scalar"),
         (lambda: go(batch=jnp.arange(3)), TypeError, "`batch` must be a function key -> batch"),
         (lambda: go(record=loss), TypeError, "`record` must be a dict"),
         (lambda: fl.minibatches(5, 6), ValueError, "`size` is at most m = 5"),
