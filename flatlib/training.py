@@ -105,7 +105,7 @@ def train(
     Raises
     ------
     ValueError, TypeError for `every` that does not divide `steps`, parameters that are not float64,
-    a loss with other arguments.
+    a loss with other arguments or a value that is not scalar.
     """
     import optax
 
