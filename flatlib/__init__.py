@@ -34,6 +34,7 @@ from flatlib.measurements import (
 )
 from flatlib.notebook import animate, setup_notebook, show
 from flatlib.phase import PhaseDiagram, phase_diagram, statistical_dimension
+from flatlib.robust import pursuit, robust_pca
 from flatlib.training import TrainingStatus, Trajectory, minibatches, train
 
 __version__ = "0.1.0"
@@ -67,10 +68,12 @@ __all__ = [
     "penalized_solution",
     "phase_diagram",
     "plotting",
+    "pursuit",
     "quadratic",
     "quadratic_sensing",
     "rank_one",
     "recovery_certificate",
+    "robust_pca",
     "scaled_trace",
     "setup_notebook",
     "show",

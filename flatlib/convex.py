@@ -78,7 +78,7 @@ class Solution:
     Attributes
     ----------
     X : (d1, d2), the matrix found
-    residual : |A(X) - b| / |b|
+    residual : |A(X) - b| / |b|, or what the solver's own docstring says
     gap : (objective(X) - lower bound) / objective(X), where the lower bound on the optimal value
         comes from a feasible point of the dual program
     iterations : number of Douglas-Rachford steps
@@ -108,14 +108,14 @@ class Solution:
 # ------------------------------------------------------------------ the iteration
 
 
-def _soft_threshold(X, threshold, symmetric):
+def soft_threshold(X, threshold, symmetric):
     """Soft thresholding of the singular values, through the eigenvectors of a Gram matrix."""
     if symmetric:
         values, vectors = jnp.linalg.eigh(0.5 * (X + X.T))
         shrunk = jnp.sign(values) * jnp.maximum(jnp.abs(values) - threshold, 0.0)
         return (vectors * shrunk) @ vectors.T
     if X.shape[0] < X.shape[1]:
-        return _soft_threshold(X.T, threshold, symmetric).T
+        return soft_threshold(X.T, threshold, symmetric).T
     vectors, squares = jax.lax.linalg.eigh(X.T @ X, symmetrize_input=False)
     singular = jnp.sqrt(jnp.maximum(squares, 0.0))
     factor = jnp.maximum(1.0 - threshold / jnp.maximum(singular, TINY), 0.0)
@@ -166,7 +166,7 @@ def accelerated(step, start, tolerance, max_iterations):
     return s_best.reshape(start.shape), best, k
 
 
-def _nuclear_norm(X):
+def nuclear_norm(X):
     return jnp.sum(jnp.linalg.svd(X, compute_uv=False))
 
 
@@ -198,7 +198,7 @@ def _solve(op, b, m, flat, strength, tolerance, max_iterations, *, symmetric):
     def split(s):
         multiplier = times(H, c - B._apply(s))
         y = s + B._adjoint(multiplier)
-        return y, _soft_threshold(2.0 * y - s, gamma, symmetric), multiplier / gamma
+        return y, soft_threshold(2.0 * y - s, gamma, symmetric), multiplier / gamma
 
     def step(s):
         y, z, _ = split(s)
@@ -210,11 +210,11 @@ def _solve(op, b, m, flat, strength, tolerance, max_iterations, *, symmetric):
         if interpolate:
             for _ in range(2):  # the measurements to rounding
                 y = y + B._adjoint(times(H, c - B._apply(y)))
-            objective, bound = _nuclear_norm(y), t * jnp.vdot(mu, c)
+            objective, bound = nuclear_norm(y), t * jnp.vdot(mu, c)
             misfit = measured._apply(y) - b
         else:
             y, misfit = z, B._apply(z) - b
-            objective = _nuclear_norm(y) + jnp.vdot(misfit, misfit) / (2.0 * alpha)
+            objective = nuclear_norm(y) + jnp.vdot(misfit, misfit) / (2.0 * alpha)
             linear, square = jnp.vdot(mu, b), alpha * jnp.vdot(mu, mu)
             t = jnp.clip(linear / jnp.maximum(square, TINY), 0.0, t)
             bound = t * linear - 0.5 * t**2 * square
@@ -252,6 +252,11 @@ def check_weighting(weighting):
         raise ValueError(f"`weighting` must be 'flat' or 'nuclear', but is {weighting!r}.")
 
 
+def check_tolerance(tolerance):
+    if not is_traced(tolerance) and not 0.0 < tolerance < 1.0:
+        raise ValueError(f"`tolerance` must lie between 0 and 1, but is {tolerance!r}.")
+
+
 def unobserved_message(op):
     """Says what a map with singular D1 or D2 does not observe, and the remedy."""
     missing = []
@@ -273,8 +278,7 @@ def _run(op, b, strength, weighting, tolerance, max_iterations):
     check_map(op)
     b = as_float64("b", b, shape=(op.m,))
     max_iterations = positive_integer("max_iterations", max_iterations)
-    if not is_traced(tolerance) and not 0.0 < tolerance < 1.0:
-        raise ValueError(f"`tolerance` must lie between 0 and 1, but is {tolerance!r}.")
+    check_tolerance(tolerance)
     standard, target = standard_form(op, b)
     solution = _solve(
         standard,
@@ -308,7 +312,7 @@ def flat_norm(op, X):
     check_map(op)
     X = as_float64("X", X, shape=op.shape)
     D1, D2 = op.rescaling()
-    return _nuclear_norm(D1 @ X @ D2)
+    return nuclear_norm(D1 @ X @ D2)
 
 
 def flat_solution(op, b, *, tolerance=1e-9, max_iterations=20_000):

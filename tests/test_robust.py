@@ -1,0 +1,162 @@
+"""Robust PCA and principal component pursuit: against cvxpy, their gaps, statuses and errors."""
+
+import cvxpy
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import flatlib as fl
+from flatlib.robust import _project
+
+
+def separation(seed, shape=(12, 12), rank=1, share=0.06, size=1.0):
+    """A low-rank matrix of unit norm and a sparse one."""
+    k1, k2, k3 = jax.random.split(jax.random.key(seed), 3)
+    spots = jax.random.uniform(k2, shape) < share
+    return fl.low_rank(k1, shape, rank), jnp.where(spots, size * jax.random.normal(k3, shape), 0.0)
+
+
+def solve(form, Y, size, **options):
+    return {"radius": fl.robust_pca, "weight": fl.pursuit}[form](Y, size, **options)
+
+
+def objective(form, Y, X, size):
+    penalty = 0.0 if form == "radius" else size * float(jnp.sum(jnp.abs(Y - X)))
+    return float(jnp.linalg.norm(X, "nuc")) + penalty
+
+
+def oracle(form, Y, size):
+    X = cvxpy.Variable(Y.shape)
+    misfit = cvxpy.sum(cvxpy.abs(np.asarray(Y) - X))
+    if form == "radius":
+        task = cvxpy.Problem(cvxpy.Minimize(cvxpy.normNuc(X)), [misfit <= size])
+    else:
+        task = cvxpy.Problem(cvxpy.Minimize(cvxpy.normNuc(X) + size * misfit))
+    task.solve(solver=cvxpy.SCS, eps=1e-9, max_iters=200_000)
+    assert task.status == "optimal"
+    return task.value
+
+
+FORMS = ["radius", "weight"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("shape", [(10, 10), (7, 12), (12, 7)])
+@pytest.mark.parametrize("share", [0.05, 0.4])
+def test_values_agree_with_cvxpy(form, shape, share):
+    M, S0 = separation(3, shape, 2, share)
+    Y = M + S0
+    size = 0.8 * float(jnp.sum(jnp.abs(S0))) if form == "radius" else 0.25
+    solution = solve(form, Y, size)
+    assert solution.converged
+    assert objective(form, Y, solution.X, size) == pytest.approx(oracle(form, Y, size), rel=1e-6)
+    if form == "radius":
+        assert jnp.sum(jnp.abs(Y - solution.X)) == pytest.approx(size, rel=1e-9)
+
+
+@pytest.mark.parametrize("size", [0.02, 1.0, 500.0])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_both_forms_recover(seed, size):
+    M, S0 = separation(seed, (40, 30), 2, 0.05, size)
+    Y = M + S0
+    for solution in (
+        fl.robust_pca(Y, jnp.sum(jnp.abs(S0))),
+        fl.pursuit(Y, 1.0 / np.sqrt(40.0)),
+    ):
+        assert solution.converged
+        assert float(solution.gap) <= 1e-9
+        assert float(jnp.linalg.norm(solution.X - M)) < 1e-8
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_solution_scales_with_the_data(form):
+    M, S0 = separation(5, (9, 11), 1, 0.3)
+    Y = M + S0
+    size = 2.0 if form == "radius" else 0.3
+    X = solve(form, Y, size).X
+    scaled = solve(form, 1e6 * Y, 1e6 * size if form == "radius" else size)
+    assert scaled.converged
+    assert jnp.linalg.norm(1e-6 * scaled.X - X) < 1e-6 * jnp.linalg.norm(X)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_gap_is_a_bound_long_before_convergence(form):
+    M, S0 = separation(4, (15, 15), 2, 0.2)
+    Y = M + S0
+    size = float(jnp.sum(jnp.abs(S0))) if form == "radius" else 0.2
+    best = objective(form, Y, solve(form, Y, size, tolerance=1e-11).X, size)
+    for iterations in (1, 3, 10, 30):
+        early = solve(form, Y, size, max_iterations=iterations)
+        assert early.status_name == "iteration_limit" and not early.converged
+        value = objective(form, Y, early.X, size)
+        assert value * (1.0 - float(early.gap)) <= best * (1.0 + 1e-10)
+        assert best <= value * (1.0 + 1e-10)
+        assert float(early.residual) <= 1e-9
+
+
+def test_the_trivial_solutions():
+    M, S0 = separation(0)
+    Y = M + S0
+    everything = fl.robust_pca(Y, 1.01 * jnp.sum(jnp.abs(Y)))  # all of Y may be corruption
+    assert everything.converged and jnp.all(everything.X == 0.0)
+    assert fl.pursuit(jnp.zeros((3, 4)), 1.0).converged
+    memorised = fl.pursuit(Y, 2.0)  # |W|_max <= |W|_op <= 1 < weight: nothing is corruption
+    assert memorised.converged and jnp.linalg.norm(memorised.X - Y) < 1e-8
+
+
+@pytest.mark.parametrize("radius", [1e-6, 0.5, 3.0, 40.0])
+def test_projection_on_the_ball(radius):
+    X = jax.random.normal(jax.random.key(1), (6, 8))
+    P = _project(X, radius)
+    if jnp.sum(jnp.abs(X)) <= radius:
+        assert jnp.all(P == X)
+        return
+    assert jnp.sum(jnp.abs(P)) == pytest.approx(radius, rel=1e-9)
+    # The variational inequality <X - P, Q - P> <= 0 at the vertices Q of the ball, its worst Q.
+    assert radius * jnp.max(jnp.abs(X - P)) <= jnp.vdot(X - P, P) * (1.0 + 1e-9)
+
+
+def test_projection_with_ties():
+    assert jnp.allclose(_project(jnp.ones((2, 2)), 2.0), 0.5, atol=1e-15)
+
+
+def test_transformations_agree_with_the_eager_solution():
+    pairs = [separation(seed, (8, 9), 1, 0.1) for seed in range(3)]
+    Ys = jnp.stack([M + S0 for M, S0 in pairs])
+    radii = jnp.stack([jnp.sum(jnp.abs(S0)) for _, S0 in pairs])
+    mapped = jax.lax.map(lambda pair: fl.robust_pca(*pair), (Ys, radii))
+    batched = jax.vmap(fl.pursuit, in_axes=(0, None))(Ys, 0.3)
+    for i in range(3):
+        assert jnp.allclose(mapped.X[i], fl.robust_pca(Ys[i], radii[i]).X, atol=1e-8)
+        assert jnp.allclose(batched.X[i], fl.pursuit(Ys[i], 0.3).X, atol=1e-8)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_cannot_raise_inside_a_trace_does_not_pass_as_an_answer(form):
+    Y = jnp.eye(4)
+    for bad, size in ((Y, -1.0), (Y, 0.0), (Y.at[0, 0].set(jnp.nan), 1.0), (Y, jnp.nan)):
+        solution = jax.jit(lambda Y, size: solve(form, Y, size))(bad, size)
+        assert not solution.converged
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_bad_arguments_are_named(form):
+    Y = jnp.eye(4)
+    for size in (0.0, -1.0):
+        with pytest.raises(ValueError, match=f"`{form}` must be positive"):
+            solve(form, Y, size)
+    with pytest.raises(ValueError, match=f"`{form}` has NaN"):
+        solve(form, Y, np.inf)
+    with pytest.raises(ValueError, match="`Y` must have 2 axes"):
+        solve(form, Y[0], 1.0)
+    with pytest.raises(ValueError, match="`Y` has NaN"):
+        solve(form, Y.at[0, 0].set(jnp.nan), 1.0)
+    with pytest.raises(TypeError, match="`Y` must be float64"):
+        solve(form, Y.astype(jnp.float32), 1.0)
+    with pytest.raises(ValueError, match="`tolerance` must lie between 0 and 1"):
+        solve(form, Y, 1.0, tolerance=2.0)
+    with pytest.raises(ValueError, match="`max_iterations`"):
+        solve(form, Y, 1.0, max_iterations=0)
+    with pytest.raises(TypeError, match="no derivative"):
+        jax.grad(lambda Y: jnp.sum(solve(form, Y, 1.0).X))(Y)
