@@ -50,7 +50,7 @@ def gram_matrix(B):
             rows = A.reshape(A.shape[0], -1)
             return rows @ rows.T
         case RankOne(a, b):
-            return (a @ a.T) * (b @ b.T)
+            return jax.lax.map(lambda ab: (a @ ab[0]) * (b @ ab[1]), (a, b), batch_size=512)
         case Quadratic(x):
             return (x @ x.T) ** 2
 
@@ -128,35 +128,48 @@ def whiten(op, m, flat):
     return B, P1, P2, singular1 | singular2
 
 
-def _cholesky(gram):
-    """Inverse of a Gram matrix by Cholesky, whether it can be trusted, and what was factored.
+def _unit_diagonal(gram, shift):
+    """gram + shift I scaled to unit diagonal, and the scale; zero measurements get 1 there."""
+    scale = reciprocal(jnp.sqrt(jnp.diag(gram) + shift))
+    diagonal = jnp.where(scale > 0, shift * scale**2, 1.0)
+    return gram * scale[:, None] * scale[None, :] + jnp.diag(diagonal), scale
 
-    That is the Gram matrix scaled to unit diagonal; zero measurements get 1 there.
+
+def _by_cholesky(gram, shift=0.0):
+    """Inverse of gram + shift I by Cholesky, and whether it can be trusted."""
+    scaled, scale = _unit_diagonal(gram, shift)
+    factor = jnp.linalg.cholesky(scaled, symmetrize_input=False)
+    regular = jnp.min(jnp.diag(factor)) ** 2 > REGULAR
+    # The right-hand side waits for the factor, so that it can take the place of the Gram matrix.
+    right_hand_side = jnp.diag(jnp.where(regular, scale, 0.0))
+    return jax.scipy.linalg.cho_solve((factor, True), right_hand_side) * scale[:, None], regular
+
+
+def _by_eigenvectors(gram, shift=0.0):
+    """Pseudo-inverse of gram + shift I where that is singular or nearly so."""
+    scaled, scale = _unit_diagonal(gram, shift)
+    values, vectors = jnp.linalg.eigh(scaled)
+    inverse = (vectors * reciprocal(values, SINGULAR * values[-1])) @ vectors.T
+    return inverse * scale[:, None] * scale[None, :]
+
+
+def inverse_gram(B, shift=0.0):
+    """Pseudo-inverse H of B B* + shift I, as a matrix or, for entries, as its diagonal.
+
+    Where Cholesky fails the Gram matrix is computed again: kept until then, it would cost memory.
     """
-    scale = reciprocal(jnp.sqrt(jnp.diag(gram)))
-    scaled = gram * scale[:, None] * scale[None, :] + jnp.diag(jnp.where(scale > 0, 0.0, 1.0))
-    factor = jnp.linalg.cholesky(scaled)
-
-    def inverse():
-        return unscale(jax.scipy.linalg.cho_solve((factor, True), jnp.eye(len(gram))))
-
-    def unscale(inverse):
-        return inverse * scale[:, None] * scale[None, :]
-
-    return inverse, jnp.min(jnp.diag(factor)) ** 2 > REGULAR, scaled, unscale
+    if isinstance(B, _Weights):
+        return reciprocal(gram_matrix(B) + shift)
+    inverse, regular = _by_cholesky(gram_matrix(B), shift)
+    return jax.lax.cond(regular, lambda: inverse, lambda: _by_eigenvectors(gram_matrix(B), shift))
 
 
 def pseudo_inverse(gram):
-    """Pseudo-inverse H of a Gram matrix: by Cholesky, or by eigenvectors where it is singular."""
+    """Pseudo-inverse of a Gram matrix that is at hand."""
     if gram.ndim == 1:
         return reciprocal(gram)
-    by_cholesky, regular, scaled, unscale = _cholesky(gram)
-
-    def by_eigenvectors():
-        values, vectors = jnp.linalg.eigh(scaled)
-        return unscale((vectors * reciprocal(values, SINGULAR * values[-1])) @ vectors.T)
-
-    return jax.lax.cond(regular, by_cholesky, by_eigenvectors)
+    inverse, regular = _by_cholesky(gram)
+    return jax.lax.cond(regular, lambda: inverse, lambda: _by_eigenvectors(gram))
 
 
 def independent(B, b):
@@ -165,10 +178,9 @@ def independent(B, b):
     Where dense measurements are linearly dependent or nearly so, orthonormal combinations of them
     take their place: a Gram matrix knows its small eigenvalues too badly.
     """
-    gram = gram_matrix(B)
     if not isinstance(B, Dense):
-        return B, b, pseudo_inverse(gram)
-    by_cholesky, regular, _, _ = _cholesky(gram)
+        return B, b, inverse_gram(B)
+    inverse, regular = _by_cholesky(gram_matrix(B))
     rows = B.A.reshape(B.m, -1)
 
     def orthonormal():
@@ -179,7 +191,7 @@ def independent(B, b):
         new_rows = jnp.pad(right * (inverse > 0)[:, None], (fill, (0, 0)))
         return new_rows, jnp.pad(inverse * (left.T @ (b * scale)), fill), jnp.eye(B.m)
 
-    rows, b, H = jax.lax.cond(regular, lambda: (rows, b, by_cholesky()), orthonormal)
+    rows, b, H = jax.lax.cond(regular, lambda: (rows, b, inverse), orthonormal)
     return Dense(rows.reshape(B.A.shape)), b, H
 
 

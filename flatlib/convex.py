@@ -38,9 +38,8 @@ from flatlib._inputs import as_float64, is_traced, no_derivative, positive_integ
 from flatlib._whitening import (
     INCONSISTENT,
     SINGULAR,
-    gram_matrix,
     independent,
-    pseudo_inverse,
+    inverse_gram,
     reciprocal,
     standard_form,
     times,
@@ -189,8 +188,7 @@ def _solve(op, b, m, flat, strength, tolerance, max_iterations, *, symmetric):
         start = start * jnp.vdot(image, b) / jnp.maximum(jnp.vdot(image, image), TINY)
     gamma = STEP * jnp.maximum(jnp.linalg.norm(start), TINY)
     if not interpolate:
-        gram, shift = gram_matrix(B), alpha / gamma
-        H = pseudo_inverse(gram + (shift if gram.ndim == 1 else shift * jnp.eye(len(gram))))
+        H = inverse_gram(B, alpha / gamma)
     residual = jnp.linalg.norm(measured._apply(start) - b) / b_norm
     inconsistent = interpolate & (residual > INCONSISTENT)
     limit = jnp.where(inconsistent | singular, 0, max_iterations)

@@ -1,5 +1,9 @@
 """The convex programs against cvxpy, their certified gaps, their statuses and their errors."""
 
+import json
+import subprocess
+import sys
+
 import cvxpy
 import hypothesis
 import hypothesis.strategies as st
@@ -240,6 +244,34 @@ def test_bilinear_measurements_are_never_stored_densely(solve):
     bilinear = fl.bilinear_sensing(key(0), 64, (24, 20))
     assert largest(bilinear) < bilinear.m * 24 * 20 / 3
     assert largest(fl.gaussian_sensing(key(0), 64, (24, 20))) >= 64 * 24 * 20
+
+
+LARGE = """
+import json, jax
+jax.config.update("jax_enable_x64", True)
+import flatlib as fl, jax.numpy as jnp
+
+def peak():  # of this process in bytes; ru_maxrss would count the memory of its parent, too
+    with open("/proc/self/status") as status:
+        return 1024 * next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+
+jnp.zeros(3).block_until_ready()
+before = peak()
+k1, k2 = jax.random.split(jax.random.key(0))
+op, M = fl.bilinear_sensing(k1, 4000, (200, 200)), fl.low_rank(k2, (200, 200), 2)
+solution = fl.flat_solution(op, op(M), tolerance=1e-7)
+error = float(jnp.linalg.norm(solution.X - M))
+print(json.dumps([solution.converged, error, peak() - before]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_large_bilinear_problem_is_solved_in_little_memory():
+    """The m x d1 x d2 array alone would take 1.3 GB, a Gram matrix takes 0.13 GB."""
+    run = subprocess.run([sys.executable, "-c", LARGE], capture_output=True, text=True, check=True)
+    converged, error, memory = json.loads(run.stdout)
+    assert converged and error <= 1e-6
+    assert memory < 0.8e9
 
 
 # ------------------------------------------------------------------ the gap is a bound
