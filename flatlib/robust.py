@@ -13,10 +13,18 @@ pursuit (Candes, Li, Ma, Wright 2011) puts the constraint into the objective,
 
 Method. Douglas-Rachford splitting alternates the proximal map of the corruption, y = Y - P(Y - s)
 with P soft thresholding (pursuit) or the projection on the ball (robust_pca), and soft thresholding
-of the singular values, z = SVT(2y - s); type-II Anderson acceleration extrapolates s. Every V with
-|V|_op <= 1 bounds the optimal value below, by <V, Y> - radius |V|_max for `robust_pca` and, where
-|V|_max <= weight, by <V, Y> for `pursuit`. V = (y - s)/gamma, scaled, is such a matrix, so that the
-reported gap is a bound. It is what convergence is judged by: a small residual proves nothing here.
+of the singular values, z = SVT(2y - s), both with a step length gamma. V = (y - s)/gamma is the
+dual variable. Two stages follow each other.
+
+1. s = z - gamma V with a new gamma after every step: the change of y over that of V, so that
+   neither lags behind (it is the geometric mean of the two Barzilai-Borwein step lengths). Where
+   few singular values exceed gamma, a block of singular vectors follows them from step to step.
+2. If that does not end it, gamma is fixed, and type-II Anderson acceleration extrapolates s.
+
+Every V with |V|_op <= 1 bounds the optimal value below, by <V, Y> - radius |V|_max for
+`robust_pca` and, where |V|_max <= weight, by <V, Y> for `pursuit`. The dual variable, scaled, is
+such a V: the reported gap is a bound. It is what convergence is judged by. A small residual proves
+nothing here, and a step that is not exact can cost time, but not make a wrong answer pass.
 """
 
 import functools
@@ -37,21 +45,19 @@ from flatlib.convex import (
     soft_threshold,
 )
 
-STEP = 0.04  # step length relative to the mean of |Y_ij| times sqrt(max(d1, d2))
-SHORTER = 0.3  # factor on the step length after the iteration has stalled
-SHORTEST = 1e-3  # step length, relative to the first one, below which a stalled run is given up
+STEP = 0.1  # first step length relative to the mean of |Y_ij| times sqrt(max(d1, d2))
+VARIED = 60  # steps of the first stage, at most
+CHANGE = 1.5  # largest factor between two of its step lengths
+SHORTER = 0.3  # factor on the step length after the second stage has stalled
+SHORTEST = 1e-3  # least step length, relative to the first one
+LARGE = 100  # least of d1 and d2 from which a block, of a tenth as many vectors, pays
 
 
-def _shrink(X, threshold):
-    """Soft thresholding of the entries."""
-    return jnp.sign(X) * jnp.maximum(jnp.abs(X) - threshold, 0.0)
+def _level(X, radius):
+    """The level at which soft thresholding projects X on {|X|_1 <= radius}.
 
-
-def _project(X, radius):
-    """Projection on {|X|_1 <= radius}: soft thresholding at the level that meets the radius.
-
-    Newton's method finds the level: from below, and exactly after finitely many steps, because the
-    excess over the radius is convex and piecewise linear in the level.
+    Newton's method finds it: from below, and exactly after finitely many steps, because the excess
+    over the radius is convex and piecewise linear in the level.
     """
     sizes = jnp.abs(X)
 
@@ -63,23 +69,75 @@ def _project(X, radius):
 
     start = (jnp.sum(sizes) - radius) / sizes.size
     level, _ = jax.lax.while_loop(lambda levels: levels[0] > levels[1], newton, (start, -jnp.inf))
-    return _shrink(X, jnp.maximum(level, 0.0))
+    return jnp.maximum(level, 0.0)
+
+
+def _block_threshold(X, threshold, basis):
+    """Soft thresholding of the singular values, and a better basis of the leading singular vectors.
+
+    One step of subspace iteration improves the basis (d2, block). Where it may be too small to hold
+    all singular values above the threshold, all of X is decomposed.
+    """
+    if basis.shape[1] == 0:
+        return soft_threshold(X, threshold, symmetric=False), basis
+    basis, _ = jnp.linalg.qr(X.T @ (X @ basis))
+    left, values, right = jnp.linalg.svd(X @ basis, full_matrices=False)
+    basis = basis @ right.T
+    shrunk = jax.lax.cond(
+        values[-1] <= threshold,
+        lambda: (left * jnp.maximum(values - threshold, 0.0)) @ basis.T,
+        lambda: soft_threshold(X, threshold, symmetric=False),
+    )
+    return shrunk, basis
 
 
 @functools.partial(jax.jit, static_argnames=("constrained",))
 def _separate(Y, size, tolerance, max_iterations, *, constrained):
     """Solve robust_pca (size is the radius) or pursuit (size is the weight)."""
     Y, size = no_derivative((Y, size))
-    first_gamma = STEP * jnp.maximum(np.sqrt(max(Y.shape)) * jnp.mean(jnp.abs(Y)), TINY)
+    first = STEP * jnp.maximum(np.sqrt(max(Y.shape)) * jnp.mean(jnp.abs(Y)), TINY)
 
     def split(s, gamma):
+        """y and V, where y = s + gamma V."""
         E = Y - s
-        y = Y - (_project(E, size) if constrained else _shrink(E, size * gamma))
-        return y, soft_threshold(2.0 * y - s, gamma, symmetric=False)
+        level = _level(E, size) if constrained else size * gamma
+        move = jnp.clip(E, -level, level)  # E - P(E)
+        return s + move, move / gamma
+
+    def vary(s, gamma, basis, goal, k):
+        """Steps of varying length, until |z - y| <= goal * gamma."""
+
+        def step(state):
+            s, gamma, basis, k, y_old, V_old, _ = state
+            y, V = split(s, gamma)
+            z, basis = _block_threshold(2.0 * y - s, gamma, basis)
+            ratio = jnp.linalg.norm(y - y_old) / jnp.maximum(jnp.linalg.norm(V - V_old), TINY)
+            new = jnp.clip(ratio, gamma / CHANGE, gamma * CHANGE)
+            new = jnp.maximum(new, SHORTEST * first)
+            return z - new * V, new, basis, k + 1, y, V, jnp.linalg.norm(z - y) / gamma
+
+        def running(state):
+            *_, k, _, _, change = state
+            return (change > goal) & (k < jnp.minimum(VARIED, max_iterations))
+
+        zero = jnp.zeros_like(Y)
+        start = s, gamma, basis, k, zero, zero, jnp.inf
+        s, gamma, basis, k, _, _, change = jax.lax.while_loop(running, step, start)
+        return s, gamma, basis, k, change <= goal, jnp.where(k < VARIED, gamma, first)
+
+    def accelerate(s, gamma, basis, goal, k):
+        """Steps of one length with Anderson acceleration, until |z - y| <= goal * gamma."""
+
+        def step(s):
+            y, _ = split(s, gamma)
+            return RELAXATION * (soft_threshold(2.0 * y - s, gamma, symmetric=False) - y)
+
+        s, best, more = accelerated(step, s, goal * gamma, max_iterations - k)
+        reached = best <= goal * gamma
+        return s, gamma, basis, k + more, reached, jnp.where(reached, gamma, SHORTER * gamma)
 
     def finish(s, gamma):
-        y, _ = split(s, gamma)
-        V = (y - s) / gamma
+        y, V = split(s, gamma)
         V = V / jnp.maximum(jnp.linalg.norm(V, 2), 1.0)
         corruption = jnp.sum(jnp.abs(Y - y))
         if constrained:
@@ -92,26 +150,23 @@ def _separate(Y, size, tolerance, max_iterations, *, constrained):
         return y, residual, gap
 
     def attempt(state):
-        s, gamma, goal, k, *_ = state
-
-        def step(s):
-            y, z = split(s, gamma)
-            return RELAXATION * (z - y)
-
-        s, best, more = accelerated(step, s, goal * gamma, max_iterations - k)
+        s, gamma, basis, goal, k, *_ = state
+        s, gamma, basis, k, reached, new = jax.lax.cond(
+            k < VARIED, vary, accelerate, s, gamma, basis, goal, k
+        )
         X, residual, gap = finish(s, gamma)
-        reached = best <= goal * gamma
-        # Stalled: go on from the same y and V with a shorter step length.
-        shorter = jnp.where(reached, gamma, SHORTER * gamma)
-        s = X + (s - X) * (shorter / gamma)
-        return s, shorter, jnp.where(reached, 0.1 * goal, goal), k + more, X, residual, gap, reached
+        s = X + (s - X) * (new / gamma)  # the same y and V with the new step length
+        goal = jnp.where(reached, 0.1 * goal, goal)
+        return s, new, basis, goal, k, X, residual, gap, reached
 
     def running(state):
-        _, gamma, _, k, _, _, gap, reached = state
-        useful = (gap <= 1.0) & (gamma > SHORTEST * first_gamma)  # a gap that is NaN is not useful
+        _, gamma, _, _, k, _, _, gap, reached = state
+        useful = (gap <= 1.0) & (gamma >= SHORTEST * first)  # a gap that is NaN is not useful
         return ~(reached & (gap <= tolerance)) & useful & (k < max_iterations)
 
-    start = (jnp.zeros_like(Y), first_gamma, tolerance, 0, Y, jnp.zeros(()), 1.0, False)
+    block = min(Y.shape) // 10 if min(Y.shape) >= LARGE else 0
+    basis = jax.random.normal(jax.random.key(0), (Y.shape[1], block))
+    start = (jnp.zeros_like(Y), first, basis, tolerance, 0, Y, jnp.zeros(()), 1.0, False)
     *_, k, X, residual, gap, reached = jax.lax.while_loop(running, attempt, start)
     solved = reached & (gap <= tolerance) & (size > 0)  # inside a trace a bad size cannot raise
     status = jnp.where(k >= max_iterations, Status.ITERATION_LIMIT, Status.STALLED)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import flatlib as fl
-from flatlib.robust import _project
+from flatlib import robust
+from flatlib.convex import soft_threshold
 
 
 def separation(seed, shape=(12, 12), rank=1, share=0.06, size=1.0):
@@ -70,6 +71,18 @@ def test_both_forms_recover(seed, size):
 
 
 @pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("shape", [(100, 150), (150, 100), (40, 40)])  # 40 is too small for a block
+def test_few_steps_recover_whatever_the_size_of_the_corruption(form, shape):
+    """Relative to a typical entry: of size 1 it hides in the matrix, of size 90 it hides it."""
+    for size in (1.0, 10.0, 90.0):
+        M, S0 = separation(1, shape, 2, 0.05, size / np.sqrt(shape[0] * shape[1]))
+        total = jnp.sum(jnp.abs(S0)) if form == "radius" else 1.0 / np.sqrt(max(shape))
+        solution = solve(form, M + S0, total, tolerance=1e-4)
+        assert solution.converged and int(solution.iterations) < robust.VARIED
+        assert float(jnp.linalg.norm(solution.X - M)) < 1e-5
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_a_solution_scales_with_the_data(form):
     M, S0 = separation(5, (9, 11), 1, 0.3)
     Y = M + S0
@@ -105,10 +118,14 @@ def test_the_trivial_solutions():
     assert memorised.converged and jnp.linalg.norm(memorised.X - Y) < 1e-8
 
 
+def project(X, radius):
+    return jnp.sign(X) * jnp.maximum(jnp.abs(X) - robust._level(X, radius), 0.0)
+
+
 @pytest.mark.parametrize("radius", [1e-6, 0.5, 3.0, 40.0])
 def test_projection_on_the_ball(radius):
     X = jax.random.normal(jax.random.key(1), (6, 8))
-    P = _project(X, radius)
+    P = project(X, radius)
     if jnp.sum(jnp.abs(X)) <= radius:
         assert jnp.all(P == X)
         return
@@ -118,7 +135,71 @@ def test_projection_on_the_ball(radius):
 
 
 def test_projection_with_ties():
-    assert jnp.allclose(_project(jnp.ones((2, 2)), 2.0), 0.5, atol=1e-15)
+    assert jnp.allclose(project(jnp.ones((2, 2)), 2.0), 0.5, atol=1e-15)
+
+
+@pytest.mark.parametrize("rank", [3, 40])  # 40 singular values do not fit into a block of 12
+@pytest.mark.parametrize("shape", [(120, 60), (60, 120)])
+def test_block_thresholding(shape, rank):
+    X = fl.low_rank(jax.random.key(1), shape, rank)
+    X = X + 1e-3 * jax.random.normal(jax.random.key(2), shape)
+    basis = jax.random.normal(jax.random.key(3), (shape[1], 12))
+    for _ in range(8):
+        shrunk, basis = robust._block_threshold(X, 0.02, basis)
+    assert jnp.linalg.norm(shrunk - soft_threshold(X, 0.02, symmetric=False)) < 1e-8
+    assert jnp.allclose(basis.T @ basis, jnp.eye(12), atol=1e-12)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_wrong_step_cannot_make_a_wrong_answer_pass(form, monkeypatch):
+    """The first stage thresholds wrongly: that costs steps of the second, and nothing else."""
+
+    def wrong(X, threshold, basis):
+        return 0.9 * soft_threshold(X, threshold, symmetric=False), basis
+
+    M, S0 = separation(2, (30, 30), 2, 0.05)
+    Y, size = M + S0, float(jnp.sum(jnp.abs(S0))) if form == "radius" else 1.0 / np.sqrt(30.0)
+    assert int(solve(form, Y, size, tolerance=1e-6).iterations) < robust.VARIED
+    robust._separate.clear_cache()
+    monkeypatch.setattr(robust, "_block_threshold", wrong)
+    early = solve(form, Y, size, tolerance=1e-6, max_iterations=robust.VARIED)
+    late = solve(form, Y, size, tolerance=1e-6)
+    robust._separate.clear_cache()
+    assert not early.converged and float(early.gap) > 0.01
+    assert late.converged and int(late.iterations) > robust.VARIED
+    assert jnp.linalg.norm(late.X - M) < 1e-6
+
+
+def augmented_lagrangians(Y, weight, growth, steps=200):
+    """Pursuit by inexact augmented Lagrangians with a growing penalty: X and S."""
+    Y = np.asarray(Y)
+    top = np.linalg.norm(Y, 2)
+    dual, penalty = Y / max(top, np.max(np.abs(Y)) / weight), 1.25 / top
+    S = np.zeros_like(Y)
+    for _ in range(steps):
+        U, sigma, Vt = np.linalg.svd(Y - S + dual / penalty, full_matrices=False)
+        X = (U * np.maximum(sigma - 1.0 / penalty, 0.0)) @ Vt
+        E = Y - X + dual / penalty
+        S = np.sign(E) * np.maximum(np.abs(E) - weight / penalty, 0.0)
+        dual = dual + penalty * (Y - X - S)
+        penalty = min(growth * penalty, 1e12)
+    return X, S
+
+
+def test_where_a_small_residual_is_no_proof():
+    """A penalty that grows fast freezes at a wrong point; slowly, it finds what we certify."""
+    M, S0 = separation(50)
+    Y, weight = M + S0, 0.3
+    ours = fl.pursuit(Y, weight)
+    value = objective("weight", Y, ours.X, weight)
+    assert ours.converged and float(ours.gap) <= 1e-9
+    assert jnp.linalg.norm(ours.X - M) < 1e-8
+    for growth, right in ((1.5, False), (1.1, True)):
+        X, S = augmented_lagrangians(Y, weight, growth)
+        assert np.linalg.norm(Y - X - S) <= 1e-8 * np.linalg.norm(Y)
+        excess = objective("weight", Y, X, weight) / value - 1.0
+        assert abs(excess) < 1e-7 if right else excess > 0.01
+        assert (np.linalg.norm(X - M) < 1e-6) == right
 
 
 def test_transformations_agree_with_the_eager_solution():
