@@ -202,6 +202,31 @@ def test_where_a_small_residual_is_no_proof():
         assert (np.linalg.norm(X - M) < 1e-6) == right
 
 
+def spike(d1, d2):
+    """One entry different from 0: of low rank and sparse at once."""
+    return jnp.zeros((d1, d2)).at[0, 0].set(1.0)
+
+
+def signs(d, rank):
+    left, right = jax.random.rademacher(jax.random.key(1), (2, d, rank), float)
+    return left @ right.T
+
+
+@pytest.mark.parametrize(
+    ("form", "Y", "size"),
+    [
+        ("weight", 2.0 * spike(4, 4), 1.1),
+        ("radius", spike(40, 50), 0.5),
+        ("weight", signs(20, 2), 0.1),
+    ],
+    ids=["spike, priced", "spike, in a ball", "signs"],
+)
+def test_where_steps_of_one_length_stall(form, Y, size):
+    solution = solve(form, Y, size)
+    assert solution.converged
+    assert float(solution.gap) <= 1e-9
+
+
 def test_transformations_agree_with_the_eager_solution():
     pairs = [separation(seed, (8, 9), 1, 0.1) for seed in range(3)]
     Ys = jnp.stack([M + S0 for M, S0 in pairs])
