@@ -251,7 +251,9 @@ def check_weighting(weighting):
 
 
 def check_tolerance(tolerance):
-    if not is_traced(tolerance) and not 0.0 < tolerance < 1.0:
+    if is_traced(tolerance):
+        raise TypeError("`tolerance` must be a number that is known before jit, vmap and lax.map.")
+    if not 0.0 < tolerance < 1.0:
         raise ValueError(f"`tolerance` must lie between 0 and 1, but is {tolerance!r}.")
 
 

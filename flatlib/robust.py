@@ -12,19 +12,25 @@ pursuit (Candes, Li, Ma, Wright 2011) puts the constraint into the objective,
     minimise |X|_* + weight |Y - X|_1                                             (`pursuit`)
 
 Method. Douglas-Rachford splitting alternates the proximal map of the corruption, y = Y - P(Y - s)
-with P soft thresholding (pursuit) or the projection on the ball (robust_pca), and soft thresholding
-of the singular values, z = SVT(2y - s), both with a step length gamma. V = (y - s)/gamma is the
-dual variable. Two stages follow each other.
+with P soft thresholding by size * gamma (pursuit) or the projection on the ball (robust_pca), and
+soft thresholding of the singular values by a step length gamma, z = SVT(2y - s). The dual variable
+is V = (y - s)/gamma. Two stages follow each other.
 
-1. s = z - gamma V with a new gamma after every step: the change of y over that of V, so that
-   neither lags behind (it is the geometric mean of the two Barzilai-Borwein step lengths). Where
-   few singular values exceed gamma, a block of singular vectors follows them from step to step.
-2. If that does not end it, gamma is fixed, and type-II Anderson acceleration extrapolates s.
+1. At most VARIED steps s = z - gamma V. After each one gamma becomes |change of y| / |change of V|,
+   within a factor CHANGE of the old one, so that neither lags behind: the geometric mean of the two
+   Barzilai-Borwein step lengths. In large matrices a block of singular vectors is carried from step
+   to step in place of a full decomposition, while it seems to hold all that exceed gamma.
+2. If that does not end it, gamma returns to its first value and stays, and type-II Anderson
+   acceleration extrapolates s. Where even this stalls, gamma is shortened, a few times.
+
+Each runs until z - y, relative to gamma, is below a goal: the tolerance, and a tenth of the goal
+whenever that was not enough for the gap.
 
 Every V with |V|_op <= 1 bounds the optimal value below, by <V, Y> - radius |V|_max for
 `robust_pca` and, where |V|_max <= weight, by <V, Y> for `pursuit`. The dual variable, scaled, is
-such a V: the reported gap is a bound. It is what convergence is judged by. A small residual proves
-nothing here, and a step that is not exact can cost time, but not make a wrong answer pass.
+such a V: the reported gap is a bound. An answer counts as converged if it reached its goal, and its
+gap and its excess over the radius are at most the tolerance. A small residual alone proves nothing
+here, and a step that is not exact can cost time, but not make a wrong answer pass.
 """
 
 import functools
@@ -45,12 +51,12 @@ from flatlib.convex import (
     soft_threshold,
 )
 
-STEP = 0.1  # first step length relative to the mean of |Y_ij| times sqrt(max(d1, d2))
+STEP = 0.1  # first step length / (mean |Y_ij| sqrt(max(d1, d2))), about that of pure noise over 10
 VARIED = 60  # steps of the first stage, at most
 CHANGE = 1.5  # largest factor between two of its step lengths
 SHORTER = 0.3  # factor on the step length after the second stage has stalled
-SHORTEST = 1e-3  # least step length, relative to the first one
-LARGE = 100  # least of d1 and d2 from which a block, of a tenth as many vectors, pays
+SHORTEST = 1e-3  # least step length, relative to the first one: no shorter, or we give up
+LARGE = 100  # from min(d1, d2) = LARGE on, a block of min(d1, d2) // 10 singular vectors pays
 
 
 def _level(X, radius):
@@ -68,8 +74,8 @@ def _level(X, radius):
         return excess / jnp.maximum(jnp.sum(above), 1), level
 
     start = (jnp.sum(sizes) - radius) / sizes.size
-    level, _ = jax.lax.while_loop(lambda levels: levels[0] > levels[1], newton, (start, -jnp.inf))
-    return jnp.maximum(level, 0.0)
+    levels = jax.lax.while_loop(lambda levels: levels[0] > levels[1], newton, (start, -jnp.inf))
+    return jnp.maximum(jnp.maximum(*levels), 0.0)  # rounding may make the last one fall back
 
 
 def _block_threshold(X, threshold, basis):
@@ -95,14 +101,17 @@ def _block_threshold(X, threshold, basis):
 def _separate(Y, size, tolerance, max_iterations, *, constrained):
     """Solve robust_pca (size is the radius) or pursuit (size is the weight)."""
     Y, size = no_derivative((Y, size))
-    first = STEP * jnp.maximum(np.sqrt(max(Y.shape)) * jnp.mean(jnp.abs(Y)), TINY)
+    mean = jnp.mean(jnp.abs(Y))
+    unit = jnp.ldexp(1.0, jnp.frexp(mean)[1])  # a power of two: nothing is rounded
+    Y, size = Y / unit, size / unit if constrained else size
+    first = STEP * np.sqrt(max(Y.shape)) * jnp.where(mean == 0.0, 1.0, mean / unit)
 
     def split(s, gamma):
         """y and V, where y = s + gamma V."""
         E = Y - s
         level = _level(E, size) if constrained else size * gamma
-        move = jnp.clip(E, -level, level)  # E - P(E)
-        return s + move, move / gamma
+        cut = jnp.clip(E, -level, level)  # E - P(E)
+        return s + cut, cut / gamma
 
     def vary(s, gamma, basis, goal, k):
         """Steps of varying length, until |z - y| <= goal * gamma."""
@@ -121,22 +130,24 @@ def _separate(Y, size, tolerance, max_iterations, *, constrained):
             return (change > goal) & (k < jnp.minimum(VARIED, max_iterations))
 
         zero = jnp.zeros_like(Y)
-        start = s, gamma, basis, k, zero, zero, jnp.inf
+        start = s, gamma, basis, k, zero, zero, jnp.inf  # the first ratio is |y| / |V|
         s, gamma, basis, k, _, _, change = jax.lax.while_loop(running, step, start)
-        return s, gamma, basis, k, change <= goal, jnp.where(k < VARIED, gamma, first)
+        new = jnp.where(k < VARIED, gamma, first)  # the second stage starts like the first
+        return s, gamma, basis, k, change <= goal, new
 
     def accelerate(s, gamma, basis, goal, k):
-        """Steps of one length with Anderson acceleration, until |z - y| <= goal * gamma."""
+        """Accelerated steps of one length, until RELAXATION |z - y| <= goal * gamma."""
 
         def step(s):
             y, _ = split(s, gamma)
             return RELAXATION * (soft_threshold(2.0 * y - s, gamma, symmetric=False) - y)
 
-        s, best, more = accelerated(step, s, goal * gamma, max_iterations - k)
+        steps = jnp.where(k < VARIED, 0, max_iterations - k)  # a vmap runs both branches
+        s, best, more = accelerated(step, s, goal * gamma, steps)
         reached = best <= goal * gamma
         return s, gamma, basis, k + more, reached, jnp.where(reached, gamma, SHORTER * gamma)
 
-    def finish(s, gamma):
+    def certify(s, gamma):
         y, V = split(s, gamma)
         V = V / jnp.maximum(jnp.linalg.norm(V, 2), 1.0)
         corruption = jnp.sum(jnp.abs(Y - y))
@@ -154,27 +165,30 @@ def _separate(Y, size, tolerance, max_iterations, *, constrained):
         s, gamma, basis, k, reached, new = jax.lax.cond(
             k < VARIED, vary, accelerate, s, gamma, basis, goal, k
         )
-        X, residual, gap = finish(s, gamma)
+        X, residual, gap = certify(s, gamma)
         s = X + (s - X) * (new / gamma)  # the same y and V with the new step length
-        goal = jnp.where(reached, 0.1 * goal, goal)
+        goal = jnp.where(reached, 0.1 * goal, goal)  # only used if the gap is still too large
         return s, new, basis, goal, k, X, residual, gap, reached
 
     def running(state):
         _, gamma, _, _, k, _, _, gap, reached = state
-        useful = (gap <= 1.0) & (gamma >= SHORTEST * first)  # a gap that is NaN is not useful
+        useful = ~jnp.isnan(gap) & (gamma >= SHORTEST * first)
         return ~(reached & (gap <= tolerance)) & useful & (k < max_iterations)
 
     block = min(Y.shape) // 10 if min(Y.shape) >= LARGE else 0
     basis = jax.random.normal(jax.random.key(0), (Y.shape[1], block))
     start = (jnp.zeros_like(Y), first, basis, tolerance, 0, Y, jnp.zeros(()), 1.0, False)
     *_, k, X, residual, gap, reached = jax.lax.while_loop(running, attempt, start)
-    solved = reached & (gap <= tolerance) & (size > 0)  # inside a trace a bad size cannot raise
+    solved = reached & (gap <= tolerance) & (residual <= tolerance)
+    solved = solved & (size > 0)  # inside a trace a bad size cannot raise
     status = jnp.where(k >= max_iterations, Status.ITERATION_LIMIT, Status.STALLED)
-    return Solution(X, residual, gap, k, jnp.where(solved, Status.CONVERGED, status))
+    return Solution(unit * X, residual, gap, k, jnp.where(solved, Status.CONVERGED, status))
 
 
 def _run(Y, name, size, tolerance, max_iterations):
     Y = as_float64("Y", Y, ndim=2)
+    if 0 in Y.shape:
+        raise ValueError(f"`Y` must hold at least one number, but has shape {Y.shape}.")
     size = as_float64(name, size, ndim=0)
     if not is_traced(size) and not size > 0:
         raise ValueError(f"`{name}` must be positive, but is {float(size):g}.")
@@ -190,7 +204,7 @@ def robust_pca(Y, radius, *, tolerance=1e-9, max_iterations=20_000):
     ----------
     Y : (d1, d2), the sum of a low-rank matrix and a sparse one
     radius : positive; |S0|_1 = sum |S0_ij| of the sparse part S0 if an oracle tells it
-    tolerance : bound on the relative gap, and on the relative change of the iterates
+    tolerance : bound on the relative gap, on the residual, and on the change of the iterates
     max_iterations : bound on the Douglas-Rachford steps
 
     Returns

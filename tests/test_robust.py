@@ -83,17 +83,6 @@ def test_few_steps_recover_whatever_the_size_of_the_corruption(form, shape):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_solution_scales_with_the_data(form):
-    M, S0 = separation(5, (9, 11), 1, 0.3)
-    Y = M + S0
-    size = 2.0 if form == "radius" else 0.3
-    X = solve(form, Y, size).X
-    scaled = solve(form, 1e6 * Y, 1e6 * size if form == "radius" else size)
-    assert scaled.converged
-    assert jnp.linalg.norm(1e-6 * scaled.X - X) < 1e-6 * jnp.linalg.norm(X)
-
-
-@pytest.mark.parametrize("form", FORMS)
 def test_the_gap_is_a_bound_long_before_convergence(form):
     M, S0 = separation(4, (15, 15), 2, 0.2)
     Y = M + S0
@@ -229,13 +218,40 @@ def test_where_steps_of_one_length_stall(form, Y, size):
 
 def test_transformations_agree_with_the_eager_solution():
     pairs = [separation(seed, (8, 9), 1, 0.1) for seed in range(3)]
+    pairs.append((jnp.zeros((8, 9)), jnp.zeros((8, 9))))
     Ys = jnp.stack([M + S0 for M, S0 in pairs])
-    radii = jnp.stack([jnp.sum(jnp.abs(S0)) for _, S0 in pairs])
+    radii = jnp.stack([jnp.sum(jnp.abs(S0)) + 1e-3 for _, S0 in pairs])
     mapped = jax.lax.map(lambda pair: fl.robust_pca(*pair), (Ys, radii))
-    batched = jax.vmap(fl.pursuit, in_axes=(0, None))(Ys, 0.3)
-    for i in range(3):
-        assert jnp.allclose(mapped.X[i], fl.robust_pca(Ys[i], radii[i]).X, atol=1e-8)
-        assert jnp.allclose(batched.X[i], fl.pursuit(Ys[i], 0.3).X, atol=1e-8)
+    for batched, solver, sizes in (
+        (jax.vmap(fl.robust_pca)(Ys, radii), fl.robust_pca, radii),
+        (jax.vmap(fl.pursuit, in_axes=(0, None))(Ys, 0.3), fl.pursuit, jnp.full(4, 0.3)),
+    ):
+        for i in range(4):
+            eager = solver(Ys[i], sizes[i])
+            assert eager.converged and batched.converged[i]
+            assert jnp.allclose(batched.X[i], eager.X, atol=1e-8)
+            if solver is fl.robust_pca:
+                assert jnp.allclose(mapped.X[i], eager.X, atol=1e-8)
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e-9, 1e150])
+@pytest.mark.parametrize("form", FORMS)
+def test_the_unit_of_the_data_does_not_matter(form, scale):
+    M, S0 = separation(1, (12, 10), 1, 0.1)
+    plain = solve(form, M + S0, 0.3)
+    solution = solve(form, scale * (M + S0), 0.3 * scale if form == "radius" else 0.3)
+    assert plain.converged and solution.converged
+    assert jnp.linalg.norm(solution.X / scale - plain.X) < 1e-8
+
+
+@pytest.mark.parametrize("radius", [1e-6, 1e-12, 2e-16, 1e-30, 1e-300])
+def test_an_answer_that_leaves_the_ball_does_not_pass(radius):
+    """Where rounding exceeds the radius, no step can meet it."""
+    M, S0 = separation(0, (12, 10), 2, 0.05)
+    for Y in (M + S0, jnp.ones((12, 10)), (M + S0).at[0, 0].set(1e17)):
+        solution = fl.robust_pca(Y, radius)
+        excess = float(jnp.sum(jnp.abs(Y - solution.X))) / radius - 1.0
+        assert not solution.converged or excess < 1e-8
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -262,6 +278,10 @@ def test_bad_arguments_are_named(form):
         solve(form, Y.astype(jnp.float32), 1.0)
     with pytest.raises(ValueError, match="`tolerance` must lie between 0 and 1"):
         solve(form, Y, 1.0, tolerance=2.0)
+    with pytest.raises(ValueError, match="`Y` must hold at least one number"):
+        solve(form, np.zeros((0, 4)), 1.0)
+    with pytest.raises(TypeError, match="`tolerance` must be a number that is known"):
+        jax.jit(lambda tolerance: solve(form, Y, 1.0, tolerance=tolerance))(0.1)
     with pytest.raises(ValueError, match="`max_iterations`"):
         solve(form, Y, 1.0, max_iterations=0)
     with pytest.raises(TypeError, match="no derivative"):
