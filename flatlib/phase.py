@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from flatlib._inputs import as_float64, positive_integer, require_key
-from flatlib.convex import Status, flat_solution, nuclear_solution
+from flatlib.convex import Status, check_tolerance, flat_solution, nuclear_solution
 from flatlib.measurements import Dense, Entries, Quadratic, RankOne, check_map, matrix_shape
 
 OUTCOMES = ("recovered", "certified not the minimiser", "converged elsewhere", "unconverged")
@@ -155,8 +155,7 @@ def phase_diagram(
         raise ValueError(f'`weighting` must be "flat" or "nuclear", but is {weighting!r}.')
     trials = positive_integer("trials", trials)
     require_key(key)
-    if not 0.0 < tolerance < 1.0:
-        raise ValueError(f"`tolerance` must lie between 0 and 1, but is {tolerance!r}.")
+    check_tolerance(tolerance)
     sizes = np.array([positive_integer("sizes", d) for d in np.ravel(sizes)])
     measurements = np.asarray(measurements)
     if measurements.ndim not in (1, 2) or 0 in measurements.shape or not len(sizes):
@@ -255,7 +254,7 @@ def _padded(op, b, largest):
     return jax.tree.map(lambda leaf: pad(leaf, filling), op), pad(b, 0.0)
 
 
-@functools.partial(jax.jit, static_argnames=("weighting",))
+@functools.partial(jax.jit, static_argnames=("weighting", "tolerance"))
 def _judge(op, b, M, weighting, tolerance):
     """Solve one instance and compare the result with M. (The solver raises only outside jit.)"""
     if weighting == "flat":
