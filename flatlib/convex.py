@@ -13,7 +13,8 @@ nuclear-norm minimisation. For noisy b, where interpolation means little, the sa
 Method. In the whitened variable Y = D1 X D2 with B(Y) = A(D1^{-1} Y D2^{-1}), Douglas-Rachford
 splitting alternates the proximal map of the measurements, y = s - B* H (B s - b) with
 H = (B B*)^{-1} (the penalised program: H = (B B* + c I)^{-1}), and singular value soft
-thresholding, z = SVT(2y - s); type-II Anderson acceleration extrapolates the sequence of s.
+thresholding by gamma, z = SVT(2y - s); type-II Anderson acceleration extrapolates the sequence of
+s. It cannot where s drifts by equal steps, as with data of small noise; then gamma is shortened.
 Every step leaves W = (y - s)/gamma in the range of B*, so that W, scaled to |W|_op <= 1, is a
 feasible point of the dual program: the reported gap is a bound, not an estimate.
 
@@ -47,11 +48,13 @@ from flatlib._whitening import (
 )
 from flatlib.measurements import check_map
 
-STEP = 0.5  # Douglas-Rachford step length, relative to the norm of the least-norm interpolant
+STEP = 0.5  # first step length gamma, relative to the norm of the least-norm interpolant
+SHORTER = 0.1  # factor on the step length when the iteration has stalled
+SHORTEST = 1e-6  # least step length, relative to the first one: below it we give up
 RELAXATION = 1.5
 MEMORY = 15  # differences kept by the Anderson acceleration
 REGULARISATION = 1e-10  # of its least-squares problem, relative
-PATIENCE = 500  # iterations without a new best residual after which the iteration has stalled
+PATIENCE = 200  # iterations without a new best residual after which the iteration has stalled
 TINY = 1e-300  # keeps 0/0 at 0
 
 
@@ -186,24 +189,17 @@ def _solve(op, b, m, flat, strength, tolerance, max_iterations, *, symmetric):
         start = B._adjoint(b)
         image = B._apply(start)
         start = start * jnp.vdot(image, b) / jnp.maximum(jnp.vdot(image, image), TINY)
-    gamma = STEP * jnp.maximum(jnp.linalg.norm(start), TINY)
-    if not interpolate:
-        H = inverse_gram(B, alpha / gamma)
+    first = STEP * jnp.maximum(jnp.linalg.norm(start), TINY)
     residual = jnp.linalg.norm(measured._apply(start) - b) / b_norm
     inconsistent = interpolate & (residual > INCONSISTENT)
     limit = jnp.where(inconsistent | singular, 0, max_iterations)
 
-    def split(s):
+    def split(s, gamma, H):
         multiplier = times(H, c - B._apply(s))
         y = s + B._adjoint(multiplier)
         return y, soft_threshold(2.0 * y - s, gamma, symmetric), multiplier / gamma
 
-    def step(s):
-        y, z, _ = split(s)
-        return RELAXATION * (z - y)
-
-    def finish(s):
-        y, z, mu = split(s)
+    def finish(y, z, mu):
         t = 1.0 / jnp.maximum(jnp.linalg.norm(B._adjoint(mu), 2), TINY)  # t mu is dual feasible
         if interpolate:
             for _ in range(2):  # the measurements to rounding
@@ -220,22 +216,36 @@ def _solve(op, b, m, flat, strength, tolerance, max_iterations, *, symmetric):
         return y, jnp.linalg.norm(misfit) / b_norm, gap
 
     def attempt(state):
-        s, goal, k, *_ = state
-        s, best, more = accelerated(step, s, goal, limit - k)
-        return s, 0.1 * goal, k + more, *finish(s), best, best <= goal
+        s, gamma, goal, k, *_ = state
+        inverse = H if interpolate else inverse_gram(B, alpha / gamma)
+
+        def step(s):
+            y, z, _ = split(s, gamma, inverse)
+            return RELAXATION * (z - y)
+
+        s, best, more = accelerated(step, s, goal * gamma, limit - k)
+        y, z, mu = split(s, gamma, inverse)
+        reached = best <= goal * gamma
+        new = jnp.where(reached, gamma, SHORTER * gamma)
+        s = y + (s - y) * (new / gamma)  # the same y and mu with the new step length
+        goal = jnp.where(reached, 0.1 * goal, goal)  # only used if the gap is still too large
+        return s, new, goal, k + more, *finish(y, z, mu), best / gamma
+
+    def solved(gap, change):
+        return (gap <= tolerance) & (change <= tolerance / STEP)
 
     def running(state):
-        _, _, k, _, _, gap, _, reached = state
-        return (gap > tolerance) & reached & (k < limit)
+        _, gamma, _, k, _, _, gap, change = state
+        return ~solved(gap, change) & ~jnp.isnan(gap) & (gamma >= SHORTEST * first) & (k < limit)
 
-    goal = tolerance * gamma  # then the gap is about the tolerance, too
-    state = (start, goal, 0, start, residual, jnp.inf, jnp.inf, True)
-    _, _, k, y, residual, gap, best, _ = jax.lax.while_loop(running, attempt, state)
+    # The first goal is the tolerance: then the gap is about the tolerance, too.
+    state = (start, first, tolerance, 0, start, residual, jnp.inf, jnp.inf)
+    *_, k, y, residual, gap, change = jax.lax.while_loop(running, attempt, state)
     status = jnp.where(k >= limit, Status.ITERATION_LIMIT, Status.STALLED)
-    solved = (gap <= tolerance) & (best <= goal / STEP)
+    accepted = solved(gap, change)
     if not interpolate:
-        solved &= strength > 0  # inside a trace a bad strength cannot raise
-    status = jnp.where(solved, Status.CONVERGED, status)
+        accepted &= strength > 0  # inside a trace a bad strength cannot raise
+    status = jnp.where(accepted, Status.CONVERGED, status)
     status = jnp.where(inconsistent, Status.INCONSISTENT, status)
     status = jnp.where(singular, Status.UNOBSERVED, status)
     X = P1 @ y @ P2

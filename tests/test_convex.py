@@ -170,6 +170,19 @@ def test_certified_instances_are_solved_to_1e_minus_8(kind):
     assert certified >= 3
 
 
+@pytest.mark.parametrize("sigma", [1e-4, 1e-3])
+def test_small_noise_does_not_stall(sigma):
+    """The dual variable then drifts by equal steps, which no extrapolation can shorten."""
+
+    def status(seed):
+        op, M, noise = (jax.random.fold_in(seed, i) for i in range(3))
+        op, M = fl.gaussian_sensing(op, 40, (8, 8)), fl.low_rank(M, (8, 8), 1)
+        return fl.flat_solution(op, op(M) + sigma * jax.random.normal(noise, (40,))).status
+
+    codes = jax.lax.map(jax.jit(status), jax.random.split(key(8), 12))
+    assert np.all(np.asarray(codes) == fl.convex.Status.CONVERGED)
+
+
 def test_more_measurements_than_entries_determine_the_matrix():
     op = fl.gaussian_sensing(key(0), 50, (6, 5))
     M = jax.random.normal(key(1), (6, 5))
