@@ -10,7 +10,7 @@ tensorly adds up the nuclear norms of both unfoldings of a matrix, so that its r
 pursuit with the weight 1/(2 sqrt(d)): "pursuit" is that same program. "customary" is pursuit with
 the weight 1/sqrt(d), and "robust_pca" has the radius. "tensorly" runs with its own defaults.
 "tuned" is the fastest choice of its first penalty and its growth for that one matrix, which needs
-the answer to be known. Growth 1.5 is never among them: it freezes at a wrong point.
+the answer to be known. Growth 1.5 is tried too, and so far froze at a wrong point every time.
 
 All run on one core, in turn, in one process; the clock is the CPU time of the process. Compilation
 is apart. Times and ratios are medians over the matrices, of medians over the repeats.
@@ -90,7 +90,7 @@ def tensorly(Y, penalty=1e-4, growth=1.1):
 
 
 def tuned(Y, M):
-    """The fastest settings of tensorly that are accurate enough, and what they are."""
+    """The first penalty and the growth with which tensorly is fastest and accurate enough."""
     candidates = {}
     for penalty, growth in itertools.product(FIRST_PENALTIES, GROWTHS):
         solve = tensorly(Y, penalty, growth)
