@@ -19,6 +19,7 @@ from flatlib.flatness import (
     scaled_trace,
     top_eigenvalue,
 )
+from flatlib.lp import lp_solution
 from flatlib.measurements import (
     bernoulli_completion,
     bilinear_sensing,
@@ -33,6 +34,7 @@ from flatlib.measurements import (
     rank_one,
 )
 from flatlib.notebook import animate, setup_notebook, show
+from flatlib.optimizers import label_noise, sam, trace_penalty, weight_noise
 from flatlib.phase import PhaseDiagram, phase_diagram, statistical_dimension
 from flatlib.robust import pursuit, robust_pca
 from flatlib.training import TrainingStatus, Trajectory, minibatches, train
@@ -61,8 +63,10 @@ __all__ = [
     "gaussian_sensing",
     "hessian_trace",
     "identity",
+    "label_noise",
     "low_rank",
     "low_rank_symmetric",
+    "lp_solution",
     "minibatches",
     "nuclear_solution",
     "penalized_solution",
@@ -74,10 +78,13 @@ __all__ = [
     "rank_one",
     "recovery_certificate",
     "robust_pca",
+    "sam",
     "scaled_trace",
     "setup_notebook",
     "show",
     "statistical_dimension",
     "top_eigenvalue",
+    "trace_penalty",
     "train",
+    "weight_noise",
 ]

@@ -1,8 +1,7 @@
 """Training: a scanned loop around any optax optimiser, with explicit keys and a status.
 
-The algorithms that seek flat minima differ from plain gradient descent in the loss (label noise,
-weight noise, a trace penalty) or in the update (sharpness-aware minimisation). Both are arguments
-here: a loss(params, batch, key) and an optax gradient transformation.
+What makes one algorithm differ from another is an argument here: a loss(params, batch, key) that
+may draw its own noise, and an optax gradient transformation, such as those of `optimizers`.
 """
 
 import dataclasses
@@ -88,7 +87,8 @@ def train(
     loss : loss(params, batch, key) -> scalar, or loss(params) where nothing is sampled
     params : pytree of float64 arrays
     optimizer : optax gradient transformation. It receives `value`, `grad` and `value_fn` of the
-        step's loss as extra arguments, so that line searches such as `optax.lbfgs` work
+        step's loss as extra arguments, so that line searches such as `optax.lbfgs` work, and the
+        step's `batch` and a `key` of its own, for transformations such as `label_noise`
     steps : number of steps
     key : random key; step t uses `jax.random.fold_in(key, t)`, so runs are reproducible
     batch : None, or a function key -> batch such as `minibatches(m, size)`, called at every step
@@ -126,19 +126,21 @@ def train(
 
     def step(state, t):
         params, memory, finite_steps = state
-        batch_key, loss_key = jax.random.split(jax.random.fold_in(key, t))
+        batch_key, loss_key, own_key = jax.random.split(jax.random.fold_in(key, t), 3)
         seen = None if batch is None else batch(batch_key)
 
-        def objective(params):
+        def objective(params, batch=None, key=None):
+            # A line search of optax hands every extra argument on to the function that it searches:
+            # `batch` and `key` are accepted for that, and are those of the step in any case.
             return loss(params, seen, loss_key)
 
         shape = getattr(jax.eval_shape(objective, params), "shape", None)
         if shape != ():
             raise ValueError(f"`loss` must return a scalar, but returns an array of shape {shape}.")
         value, gradient = jax.value_and_grad(objective)(params)
-        updates, memory = optimizer.update(
-            gradient, memory, params, value=value, grad=gradient, value_fn=objective
-        )
+        extra = {"value": value, "grad": gradient, "value_fn": objective}
+        extra |= {"batch": seen, "key": own_key}
+        updates, memory = optimizer.update(gradient, memory, params, **extra)
         params = optax.apply_updates(params, updates)
         alive = (finite_steps == t) & jnp.isfinite(value) & _all_finite(params)
         return (params, memory, finite_steps + alive), None
