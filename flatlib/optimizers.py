@@ -61,10 +61,11 @@ def sam(radius):
     Source: Foret, Kleiner, Mobahi, Neyshabur (2021).
     """
 
+    import optax
+
     def correction(radius, params, grad, value_fn):
-        size = jnp.sqrt(sum(jnp.vdot(g, g) for g in jax.tree.leaves(grad)))
-        scale = radius / jnp.where(size > 0, size, 1.0)
-        return _change(value_fn, params, jax.tree.map(lambda g: scale * g, grad), grad)
+        size = optax.tree.norm(grad)
+        return _change(value_fn, params, radius / jnp.where(size > 0, size, 1.0), grad, grad)
 
     return _transformation("sam", "radius", radius, correction, ("grad", "value_fn"))
 
@@ -89,9 +90,12 @@ def weight_noise(std):
     `grad`, `value_fn` or `key`.
     """
 
+    import optax
+
     def correction(std, params, grad, value_fn, key):
-        noise = _normal(jax.random.fold_in(require_key(key), _WEIGHTS), params)
-        return _change(value_fn, params, jax.tree.map(lambda n: std * n, noise), grad)
+        key = jax.random.fold_in(require_key(key), _WEIGHTS)
+        noise = optax.tree.random_like(key, params, jax.random.normal)
+        return _change(value_fn, params, std, noise, grad)
 
     return _transformation("weight_noise", "std", std, correction, ("grad", "value_fn", "key"))
 
@@ -199,19 +203,14 @@ def _transformation(name, argument, strength, correction, needs, accepts=()):
         now = strength(state.count) if callable(strength) else strength
         given = {key: extra[key] for key in (*needs, *accepts) if key in extra}
         added = correction(now, params, **given)
-        return jax.tree.map(jnp.add, updates, added), StepCount(state.count + 1)
+        return optax.tree.add(updates, added), StepCount(state.count + 1)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _change(value_fn, params, move, grad):
-    """The gradient at params + move, less the gradient at params."""
-    there = jax.grad(value_fn)(jax.tree.map(jnp.add, params, move))
-    return jax.tree.map(jnp.subtract, there, grad)
+def _change(value_fn, params, length, direction, grad):
+    """The gradient at params + length * direction, less the gradient at params."""
+    import optax
 
-
-def _normal(key, params):
-    leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(key, len(leaves))
-    draws = [jax.random.normal(k, p.shape, p.dtype) for k, p in zip(keys, leaves, strict=True)]
-    return jax.tree.unflatten(structure, draws)
+    there = jax.grad(value_fn)(optax.tree.add_scale(params, length, direction))
+    return optax.tree.sub(there, grad)
