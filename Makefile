@@ -6,9 +6,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 BOOK_SOURCES := _config.yml _toc.yml $(wildcard book/*.md book/*.bib book/_ext/*.py book/_static/*) \
-	$(wildcard notebooks/*.ipynb flatlib/*)
+	$(wildcard notebooks/*.ipynb flatlib/* flatlib/data/*) benchmarks/RESULTS.md
 
-.PHONY: help book test check notebooks colab bench repository clean
+.PHONY: help book test check notebooks colab bench figures repository clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -29,8 +29,11 @@ notebooks: $(READY) ## Re-execute the stored notebooks in place (CHAPTERS="04 05
 colab: $(READY) ## Run every notebook as Colab would: its versions, an empty folder, a fresh install
 	@$(BIN)/python tools/colab.py $(CHAPTERS)
 
-bench: $(READY) ## Compare the library with other solvers (takes minutes)
-	@for script in benchmarks/*.py; do echo "Running $$script"; $(BIN)/python $$script || exit 1; done
+bench: $(READY) ## Compare the library with others: writes benchmarks/RESULTS.md in some ten minutes
+	@$(BIN)/python benchmarks $(SECTIONS)
+
+figures: $(READY) ## Compute Figures 3 and 4 of the paper into figures/ (OPTIONS="--help" lists choices)
+	@$(BIN)/python -m flatlib.paper $(OPTIONS)
 
 repository: $(READY) ## Move the course to another address: make repository URL=https://... [TAG=v1.0.0]
 	@$(BIN)/python tools/repository.py "$(URL)" $(TAG)

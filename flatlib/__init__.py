@@ -37,6 +37,7 @@ from flatlib.notebook import animate, setup_notebook, show
 from flatlib.optimizers import label_noise, sam, trace_penalty, weight_noise
 from flatlib.phase import PhaseDiagram, phase_diagram, statistical_dimension
 from flatlib.robust import pursuit, robust_pca
+from flatlib.sweeps import process_pool
 from flatlib.training import TrainingStatus, Trajectory, minibatches, train
 
 __version__ = "0.1.0"
@@ -72,6 +73,7 @@ __all__ = [
     "penalized_solution",
     "phase_diagram",
     "plotting",
+    "process_pool",
     "pursuit",
     "quadratic",
     "quadratic_sensing",

@@ -128,6 +128,12 @@ def whiten(op, m, flat):
     return B, P1, P2, singular1 | singular2
 
 
+def whitened(X, P1, P2, singular):
+    """D1 X D2 from the inverses of D1 and D2; X itself where one of them is singular."""
+    P1, P2 = (jnp.where(singular, jnp.eye(len(P)), P) for P in (P1, P2))
+    return jnp.linalg.solve(P1, jnp.linalg.solve(P2, X.T).T)
+
+
 def _unit_diagonal(gram, shift):
     """gram + shift I scaled to unit diagonal, and the scale; zero measurements get 1 there."""
     scale = reciprocal(jnp.sqrt(jnp.diag(gram) + shift))

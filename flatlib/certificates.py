@@ -30,6 +30,7 @@ from flatlib._whitening import (
     standard_form,
     times,
     whiten,
+    whitened,
 )
 from flatlib.convex import (
     RELAXATION,
@@ -43,6 +44,7 @@ from flatlib.measurements import check_map
 MARGIN = 1e-9  # a bound on rho decides only if it differs from 1 by more than rounding
 SINGULAR = 1e-10  # eigenvalues of P_T B* (B B*)^+ B P_T, which lie in [0, 1], that count as zero
 STEP = 0.5  # step length relative to |S0|_F
+CLEAR = 1e-6  # of F^T F, relative: above it the measurements are injective on T beyond doubt
 RANK_TOLERANCE = 1e-8  # singular values of M, relative to the largest, that count as zero
 ASYMMETRY = 1e-12  # entries of M - M^T, relative to the largest of M, that count as zero
 FIRST_RUN = 20  # iterations before the bounds are looked at; the runs double from there
@@ -106,12 +108,15 @@ def _tangent_basis(left, right, rank, symmetric):
     return scale[:, None, None] * (basis + jnp.swapaxes(basis, 1, 2))
 
 
-@functools.partial(jax.jit, static_argnames=("rank", "symmetric"))
-def _certify(op, M, m, flat, accuracy, max_iterations, *, rank, symmetric):
-    """The certificate, and whether D1 or D2 is singular; op in standard form."""
+@functools.partial(jax.jit, static_argnames=("rank", "symmetric", "quick"))
+def certify(op, M, m, flat, accuracy, max_iterations, *, rank, symmetric, quick=False):
+    """The certificate, and whether D1 or D2 is singular; op in standard form.
+
+    With `quick` only the answer counts, and the bounds on rho may be cruder than they could be.
+    """
     op, M = no_derivative((op, M))
     B, P1, P2, singular = whiten(op, m, flat)
-    Y0 = jnp.linalg.solve(P1, jnp.linalg.solve(P2, M.T).T)
+    Y0 = whitened(M, P1, P2, singular)
     if symmetric:
         values, left = jnp.linalg.eigh(0.5 * (Y0 + Y0.T))
         order = jnp.argsort(-jnp.abs(values))
@@ -130,68 +135,83 @@ def _certify(op, M, m, flat, accuracy, max_iterations, *, rank, symmetric):
     basis = _tangent_basis(left, right, rank, symmetric)
     left, right = left[:, rank:], right[:, rank:]  # of T_perp
 
-    # Feasible lam: F^T lam = e in coordinates of T; lam0 = H F C^+ e has the least |B* lam|.
-    H = pseudo_inverse(gram_matrix(B))
-    F = jax.vmap(B._apply)(basis).T
+    F = jax.vmap(B._apply)(basis).T  # feasible lam: F^T lam = e in coordinates of T
     e = jnp.einsum("tab,ab->t", basis, polar)
-    HF = times(H, F)
-    values, vectors = jnp.linalg.eigh(F.T @ HF)
-    kept = values > SINGULAR
-    core = (vectors * reciprocal(values, SINGULAR)) @ vectors.T
-    injective = jnp.all(kept)
-    missed = jnp.linalg.norm(jnp.where(kept, 0.0, vectors.T @ e))
-    feasible = missed <= 1e-8 * jnp.linalg.norm(e)
 
     def adjoint(lam):
         return left.T @ B._adjoint(lam) @ right
 
-    def along(S):
-        """Orthogonal projection on the directions of the feasible set, in T_perp."""
-        y = B._apply(left @ S @ right.T)
-        return adjoint(times(H, y) - HF @ (core @ (HF.T @ y)))
+    def best():
+        """The certificate from the best lam that can be found."""
+        # lam0 = H F C^+ e has the least |B* lam| of all feasible lam.
+        H = pseudo_inverse(gram_matrix(B))
+        HF = times(H, F)
+        values, vectors = jnp.linalg.eigh(F.T @ HF)
+        kept = values > SINGULAR
+        core = (vectors * reciprocal(values, SINGULAR)) @ vectors.T
+        injective = jnp.all(kept)
+        missed = jnp.linalg.norm(jnp.where(kept, 0.0, vectors.T @ e))
+        feasible = missed <= 1e-8 * jnp.linalg.norm(e)
 
-    if 0 in (left.shape[1], right.shape[1]):  # T is everything: rho = 0
-        rho = jnp.where(feasible, 0.0, jnp.inf)
-        code = jnp.where(feasible, jnp.where(injective, 1, 0), 2)
-        return Certificate(rho, rho, injective, jnp.where(sound & ~singular, code, 0)), singular
+        def along(S):
+            """Orthogonal projection on the directions of the feasible set, in T_perp."""
+            y = B._apply(left @ S @ right.T)
+            return adjoint(times(H, y) - HF @ (core @ (HF.T @ y)))
 
-    S0 = adjoint(HF @ (core @ e))
-    S0 = S0 - along(S0)
-    gamma = STEP * jnp.maximum(jnp.linalg.norm(S0), TINY)
+        if 0 in (left.shape[1], right.shape[1]):  # T is everything: rho = 0
+            upper = lower = jnp.where(feasible, 0.0, jnp.inf)
+            code = jnp.where(feasible, jnp.where(injective, 1, 0), 2)
+            return Certificate(upper, lower, injective, code)
 
-    def split(s):
-        y = S0 + along(s)
-        return y, _spectral_prox(2.0 * y - s, gamma)
+        S0 = adjoint(HF @ (core @ e))
+        S0 = S0 - along(S0)
+        gamma = STEP * jnp.maximum(jnp.linalg.norm(S0), TINY)
 
-    def step(s):
-        y, z = split(s)
-        return RELAXATION * (z - y)
+        def split(s):
+            y = S0 + along(s)
+            return y, _spectral_prox(2.0 * y - s, gamma)
 
-    def run(state):
-        s, k, length, upper, lower = state
-        s, best, more = accelerated(step, s, 1e-13 * gamma, length)
-        y, _ = split(s)
-        Z = y - s  # orthogonal to all directions: y - s = S0 - (s - along(s))
-        upper = jnp.minimum(upper, _spectral_norm(y))
-        nuclear = jnp.sum(jnp.linalg.svd(Z, compute_uv=False))
-        lower = jnp.maximum(lower, jnp.vdot(Z, S0) / jnp.maximum(nuclear, TINY))
-        stop = best <= 1e-13 * gamma
-        length = jnp.where(stop, 0, jnp.minimum(2 * length, max_iterations - k - more))
-        return s, k + more, length, upper, lower
+        def step(s):
+            y, z = split(s)
+            return RELAXATION * (z - y)
 
-    def running(state):
-        _, _, length, upper, lower = state
-        undecided = (upper >= 1.0 - MARGIN) & (lower <= 1.0 + MARGIN)
-        return (length > 0) & (undecided | (upper - lower > accuracy)) & feasible
+        def run(state):
+            s, k, length, upper, lower = state
+            s, best, more = accelerated(step, s, 1e-13 * gamma, length)
+            y, _ = split(s)
+            Z = y - s  # orthogonal to all directions: y - s = S0 - (s - along(s))
+            upper = jnp.minimum(upper, _spectral_norm(y))
+            nuclear = jnp.sum(jnp.linalg.svd(Z, compute_uv=False))
+            lower = jnp.maximum(lower, jnp.vdot(Z, S0) / jnp.maximum(nuclear, TINY))
+            stop = best <= 1e-13 * gamma
+            length = jnp.where(stop, 0, jnp.minimum(2 * length, max_iterations - k - more))
+            return s, k + more, length, upper, lower
 
-    length = jnp.minimum(FIRST_RUN, max_iterations)
-    state = (S0, 0, length, _spectral_norm(S0), 0.0)
-    _, _, _, upper, lower = jax.lax.while_loop(running, run, state)
-    upper, lower = jnp.where(feasible, jnp.array([upper, lower]), jnp.inf)
-    code = jnp.where(injective & (upper < 1.0 - MARGIN), 1, 0)
-    code = jnp.where(lower > 1.0 + MARGIN, 2, code)
-    code = jnp.where(sound & ~singular, code, 0)
-    return Certificate(upper, lower, injective, code), singular
+        def running(state):
+            _, _, length, upper, lower = state
+            undecided = (upper >= 1.0 - MARGIN) & (lower <= 1.0 + MARGIN)
+            return (length > 0) & (undecided | (upper - lower > accuracy)) & feasible
+
+        length = jnp.minimum(FIRST_RUN, max_iterations)
+        state = (S0, 0, length, _spectral_norm(S0), 0.0)
+        _, _, _, upper, lower = jax.lax.while_loop(running, run, state)
+        upper, lower = jnp.where(feasible, jnp.array([upper, lower]), jnp.inf)
+        code = jnp.where(injective & (upper < 1.0 - MARGIN), 1, 0)
+        code = jnp.where(lower > 1.0 + MARGIN, 2, code)
+        return Certificate(upper, lower, injective, code)
+
+    if quick and 0 not in (left.shape[1], right.shape[1]):
+        # The feasible lam of least norm costs no Gram matrix; far above the transition it decides.
+        values, vectors = jnp.linalg.eigh(F.T @ F)
+        clear = values[0] > CLEAR * values[-1]
+        lam = F @ (vectors @ (reciprocal(values) * (vectors.T @ e)))
+        bound = _spectral_norm(adjoint(lam))
+        yes = Certificate(bound, jnp.zeros(()), clear, jnp.ones((), dtype=int))
+        certificate = jax.lax.cond(clear & (bound < 1.0 - MARGIN), lambda: yes, best)
+    else:
+        certificate = best()
+    code = jnp.where(sound & ~singular, certificate.code, 0)
+    return dataclasses.replace(certificate, code=code), singular
 
 
 def _checked_rank(M, rank, symmetric):
@@ -250,7 +270,7 @@ def recovery_certificate(
     if not is_traced(M):
         rank = _checked_rank(np.asarray(M), rank, op.symmetric)
     standard, _ = standard_form(op, jnp.zeros(op.m))
-    certificate, singular = _certify(
+    certificate, singular = certify(
         standard,
         M,
         op.m,

@@ -173,7 +173,7 @@ def nuclear_norm(X):
 
 
 @functools.partial(jax.jit, static_argnames=("symmetric",))
-def _solve(op, b, m, flat, strength, tolerance, max_iterations, *, symmetric):
+def solve(op, b, m, flat, strength, tolerance, max_iterations, *, symmetric):
     """Solve the flat program (strength None) or the penalised one; op and b in standard form."""
     op, b, strength = no_derivative((op, b, strength))
     measured, P1, P2, singular = whiten(op, m, flat)
@@ -290,7 +290,7 @@ def _run(op, b, strength, weighting, tolerance, max_iterations):
     max_iterations = positive_integer("max_iterations", max_iterations)
     check_tolerance(tolerance)
     standard, target = standard_form(op, b)
-    solution = _solve(
+    solution = solve(
         standard,
         target,
         op.m,

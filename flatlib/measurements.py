@@ -177,9 +177,9 @@ class Dense(LinearMap):
 
     def _grams(self):
         d1, d2 = self.shape
-        row_gram = jnp.einsum("iab,icb->ac", self.A, self.A) / (self.m * d2)
-        column_gram = jnp.einsum("iab,iac->bc", self.A, self.A) / (self.m * d1)
-        return row_gram, column_gram
+        columns = jnp.swapaxes(self.A, 1, 2).reshape(-1, d1)  # one large product is fastest
+        rows = self.A.reshape(-1, d2)
+        return columns.T @ columns / (self.m * d2), rows.T @ rows / (self.m * d1)
 
 
 @_register(data=("a", "b"))

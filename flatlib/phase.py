@@ -6,28 +6,31 @@ measurements: for a d1 x d2 matrix of rank r it lies, at finite size, near
     delta = min_{tau >= 0} r (d1 + d2 - r) + r tau^2 + E sum_i (sigma_i(G) - tau)_+^2,
 
 with G a (d1 - r) x (d2 - r) standard Gaussian matrix (Amelunxen, Lotz, McCoy, Tropp 2014).
-`phase_diagram` measures it, for the flat program of Theorem 3.2 or for the nuclear norm, and keeps
-four outcomes apart: a solver that did not converge is no failure of recovery.
+`phase_diagram` measures it, for the flat program of Theorem 3.2 or for the nuclear norm. Most
+instances are decided by a certificate for or against M (`flatlib.certificates`), which costs less
+than solving the program; the few that it leaves undecided are solved. Four outcomes are kept
+apart: a solver that did not converge is no failure of recovery.
 """
 
-import concurrent.futures
 import dataclasses
 import functools
-import os
-import pathlib
-import tempfile
-import zipfile
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from flatlib._inputs import as_float64, positive_integer, require_key
-from flatlib.convex import Status, check_tolerance, flat_solution, nuclear_solution
-from flatlib.measurements import Dense, Entries, Quadratic, RankOne, check_map, matrix_shape
+from flatlib import sweeps
+from flatlib._inputs import positive_integer, require_key
+from flatlib._whitening import standard_form, whiten, whitened
+from flatlib.certificates import RANK_TOLERANCE, certify
+from flatlib.convex import check_tolerance, check_weighting, nuclear_norm, solve
+from flatlib.measurements import Dense, Quadratic, RankOne, matrix_shape
 
 OUTCOMES = ("recovered", "certified not the minimiser", "converged elsewhere", "unconverged")
-PADDED = 256  # numbers of measurements are padded to the largest, or to multiples of this
+PADDED = 512  # numbers of measurements are padded to the largest, or to multiples of this
+UNDECIDED = -1
+CERTIFICATE_STEPS = 5000  # after which an undecided instance is solved instead
+SOLVER_STEPS = 20_000
 MARGIN = 1e-9  # relative difference of two objectives that is more than rounding
 
 
@@ -97,18 +100,26 @@ class PhaseDiagram:
     ----------
     sizes : (n_sizes,), the sizes d
     measurements : (n_sizes, n), the numbers of measurements m (or whatever the problem took)
-    counts : (n_sizes, n, 4), how many instances had each of the four outcomes
-    trials : instances in each cell, the sum of the counts over the last axis
+    results : (n_sizes, n, trials), the outcome of each instance, an index into `outcomes`
     weighting : "flat" or "nuclear"
     outcomes : names of the four outcomes
     """
 
     sizes: np.ndarray
     measurements: np.ndarray
-    counts: np.ndarray
-    trials: int
+    results: np.ndarray
     weighting: str
     outcomes: tuple = OUTCOMES
+
+    @property
+    def trials(self):
+        """Number of instances in each cell."""
+        return self.results.shape[-1]
+
+    @property
+    def counts(self):
+        """How many instances had each of the four outcomes, (n_sizes, n, 4)."""
+        return np.sum(self.results[..., None] == np.arange(len(self.outcomes)), axis=2)
 
     @property
     def recovery(self):
@@ -122,9 +133,18 @@ class PhaseDiagram:
 
 
 def phase_diagram(
-    problem, sizes, measurements, *, trials, key, weighting="flat", save=None, tolerance=1e-6
+    problem,
+    sizes,
+    measurements,
+    *,
+    trials,
+    key,
+    weighting="flat",
+    save=None,
+    tolerance=1e-6,
+    executor=None,
 ):
-    """Solve `trials` random instances for every size and number of measurements.
+    """Decide for `trials` random instances of every size and number of measurements.
 
     Parameters
     ----------
@@ -138,182 +158,164 @@ def phase_diagram(
     weighting : "flat" (|D1 X D2|_*) or "nuclear" (|X|_*)
     save : path of a file that is rewritten after every cell. A sweep that finds its own file goes
         on from there; the file of another sweep is refused.
-    tolerance : relative error |X - M|_F/|M|_F up to which M counts as recovered
+    tolerance : relative error |X - M|_F/|M|_F up to which M counts as recovered, where the program
+        is solved
+    executor : executor of `concurrent.futures` that runs the cells, and that other processes or
+        machines may stand behind: `process_pool`, or `Client.get_executor()` of a Dask cluster.
+        `problem` must then be a function that they can import. By default threads of this process.
 
     Returns
     -------
-    PhaseDiagram. An instance counts, in this order, as *recovered*: the minimiser has been found
-    and is M; *certified not the minimiser*: some X with A(X) = A(M) has a smaller objective than
-    M, beyond rounding; *converged elsewhere*: there is a minimiser that is not M, and M may be
-    another one (so it is whenever D1 or D2 is singular); *unconverged*: the solver has not decided.
+    PhaseDiagram. An instance counts as *recovered*: M is certified to be the unique minimiser, or
+    the minimiser has been found and is M; *certified not the minimiser*: a dual certificate or some
+    X with A(X) = A(M) and a smaller objective proves it, beyond rounding; *converged elsewhere*:
+    there is a minimiser that is not M, and M may be another one (so it is whenever D1 or D2 is
+    singular); *unconverged*: neither the certificate nor the solver has decided.
 
     Raises
     ------
-    ValueError for bad settings, or when the file in `save` holds another sweep.
+    ValueError for bad settings, or when the file in `save` holds another sweep. RuntimeError when
+    a process of the executor has died.
     """
-    if weighting not in ("flat", "nuclear"):
-        raise ValueError(f'`weighting` must be "flat" or "nuclear", but is {weighting!r}.')
-    trials = positive_integer("trials", trials)
-    require_key(key)
+    check_weighting(weighting)
+    diagrams = paired_diagrams(
+        problem,
+        sizes,
+        measurements,
+        weightings=(weighting,),
+        trials=trials,
+        key=key,
+        save=save,
+        tolerance=tolerance,
+        executor=executor,
+    )
+    return diagrams[weighting]
+
+
+def paired_diagrams(
+    problem,
+    sizes,
+    measurements,
+    *,
+    trials,
+    key,
+    weightings=("flat", "nuclear"),
+    save=None,
+    tolerance=1e-6,
+    executor=None,
+):
+    """{weighting: PhaseDiagram}: the same as `phase_diagram` for each, drawing instances once."""
     check_tolerance(tolerance)
-    sizes = np.array([positive_integer("sizes", d) for d in np.ravel(sizes)])
-    measurements = np.asarray(measurements)
-    if measurements.ndim not in (1, 2) or 0 in measurements.shape or not len(sizes):
-        raise ValueError("`sizes` and `measurements` must hold at least one number each.")
-    if measurements.dtype.kind not in "iuf" or not (measurements >= 0).all():
-        raise ValueError("`measurements` must be nonnegative numbers.")
-    if measurements.ndim == 2 and len(measurements) != len(sizes):
-        raise ValueError(
-            f"`measurements` must have one row per size, {len(sizes)}, or be common to all sizes, "
-            f"but has shape {measurements.shape}."
-        )
-    measurements = np.array(np.broadcast_to(measurements, (len(sizes), measurements.shape[-1])))
-    counts = np.full((*measurements.shape, len(OUTCOMES)), -1)
-
-    def instance(i, j, trial):
-        d, m = int(sizes[i]), measurements[i, j].item()
-        code = m if isinstance(m, int) else int(np.float32(m).view(np.uint32))
-        own = functools.reduce(jax.random.fold_in, (d, code, trial), key)
-        op, M = problem(own, d, m)
-        check_map(op)
-        return op, as_float64("M", M, shape=op.shape)
-
-    settings = {
-        "sizes": sizes,
-        "measurements": measurements,
-        "trials": trials,
-        "key": np.asarray(jax.random.key_data(key)),
-        "weighting": weighting,
-        "tolerance": tolerance,
-    }
-    if save is not None:
-        op, M = instance(0, 0, 0)
-        settings["first measurements"] = np.asarray(op(M))  # tells problems apart
-        counts = _resume(save, settings, counts)
-
-    def cell(i, j):
-        largest = int(measurements[i].max())
-        outcomes = [
-            _outcome(*instance(i, j, trial), largest, weighting, tolerance)
-            for trial in range(trials)
-        ]
-        return i, j, np.bincount(outcomes, minlength=len(OUTCOMES))
-
-    # Size by size within each column, so that the threads compile programs of different sizes.
-    columns, rows = np.nonzero(counts[..., 0].T < 0)
-    for i, j, row in _in_threads(cell, list(zip(rows, columns, strict=True))):
-        counts[i, j] = row
-        if save is not None:
-            _write(save, settings, counts)
-    return PhaseDiagram(sizes, measurements, counts, trials, weighting)
+    grid = sweeps.make_grid(sizes, measurements, trials, key)
+    results = sweeps.run(
+        functools.partial(_cell, weightings=weightings, tolerance=tolerance),
+        problem,
+        grid,
+        (len(weightings), grid.trials),
+        executor=executor,
+        save=save,
+        settings={"weightings": np.array(weightings), "tolerance": tolerance},
+        label=getattr(problem, "__name__", None),
+    )
+    return _diagrams(grid.sizes, grid.measurements, results, weightings)
 
 
-def _in_threads(work, arguments):
-    """Results of work(*a) as they come, with a progress bar where a terminal shows it."""
-    from tqdm import tqdm
+def load_diagrams(path):
+    """{weighting: PhaseDiagram} in the file of a finished sweep.
 
-    with concurrent.futures.ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        futures = [pool.submit(work, *a) for a in arguments]
-        try:
-            finished = concurrent.futures.as_completed(futures)
-            # disable=None: no bar where stderr is no terminal, as in a notebook.
-            for future in tqdm(finished, total=len(futures), unit="cell", disable=None):
-                yield future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-# ------------------------------------------------------------------ one instance
-
-
-def _outcome(op, M, largest, weighting, tolerance):
-    """Index into OUTCOMES for one instance."""
-    op, b = _padded(op, np.asarray(op(M)), largest)
-    return int(_judge(op, b, M, weighting, tolerance))
-
-
-def _padded(op, b, largest):
-    """The same problem with more measurements, so that all of one size share one program.
-
-    Zero measurements multiply D1 and D2 by a constant and change nothing else; entries outside the
-    matrix are dropped by JAX wherever they are written.
+    Raises ValueError for another file, or one of an unfinished sweep.
     """
-    match op:
-        case Entries():
-            length, filling = op.shape[0] * op.shape[1], max(op.shape)
-        case Dense() | RankOne() | Quadratic():
-            length, filling = max(op.m, min(largest, -(-op.m // PADDED) * PADDED)), 0.0
-        case _:
-            return op, b
-
-    def pad(array, filling):
-        full = np.full((length, *array.shape[1:]), filling, dtype=array.dtype)
-        full[: len(array)] = array
-        return full
-
-    return jax.tree.map(lambda leaf: pad(leaf, filling), op), pad(b, 0.0)
+    stored = sweeps.load(path)
+    names = ("sizes", "measurements", "results", "weightings")
+    if not all(name in stored for name in names) or np.isnan(stored["results"]).any():
+        raise ValueError(f"`path`: {path} is not the file of a finished phase diagram.")
+    return _diagrams(*(stored[name] for name in names))
 
 
-@functools.partial(jax.jit, static_argnames=("weighting", "tolerance"))
-def _judge(op, b, M, weighting, tolerance):
-    """Solve one instance and compare the result with M. (The solver raises only outside jit.)"""
-    if weighting == "flat":
-        solution = flat_solution(op, b, tolerance=1e-3 * tolerance)
-        D1, D2 = op.rescaling()
-    else:
-        solution = nuclear_solution(op, b, tolerance=1e-3 * tolerance)
-        D1, D2 = jnp.eye(M.shape[0]), jnp.eye(M.shape[1])
+def _diagrams(sizes, measurements, results, weightings):
+    return {
+        str(weighting): PhaseDiagram(
+            sizes, measurements, results[:, :, i].astype(int), str(weighting)
+        )
+        for i, weighting in enumerate(weightings)
+    }
+
+
+# ------------------------------------------------------------------ one cell
+
+
+def _cell(problem, key, d, m, trials, largest, *, weightings, tolerance):
+    """The outcomes of the instances of one cell, (n_weightings, trials)."""
+    groups = {}
+    for trial in range(trials):
+        op, M = sweeps.draw(problem, key, d, m, trial)
+        arguments = (*standard_map(op, largest), M)
+        shapes = tuple(leaf.shape for leaf in jax.tree.leaves(arguments))
+        rank = int(np.linalg.matrix_rank(M, rtol=RANK_TOLERANCE))
+        signature = op.symmetric, rank, jax.tree.structure(arguments), shapes
+        groups.setdefault(signature, {})[trial] = arguments
+    results = np.empty((len(weightings), trials), dtype=int)
+    for (symmetric, rank, *_), group in groups.items():  # as a rule there is one
+        for result, weighting in zip(results, weightings, strict=True):
+            result[list(group)] = _outcomes(
+                list(group.values()), weighting, rank, symmetric, tolerance
+            )
+    return results
+
+
+def _outcomes(group, weighting, rank, symmetric, tolerance):
+    """The outcomes of instances of equal shapes: by certificate, or else by solution."""
+    flat = jnp.asarray(weighting == "flat")  # no static argument: both weightings share a program
+    group = [(*arguments, flat) for arguments in group]
+    found = sweeps.over_devices(_by_certificate, group, rank=rank, symmetric=symmetric)
+    left = np.flatnonzero(found == UNDECIDED)
+    if len(left):
+        found[left] = sweeps.over_devices(
+            _by_solution, [group[i] for i in left], tolerance=tolerance, symmetric=symmetric
+        )
+    return found
+
+
+def standard_map(op, largest):
+    """The map in the form that solvers and certificates take, and the number m.
+
+    Measurement matrices and vectors are padded with zeros, so that all m up to the largest one
+    share few compiled programs: zero measurements only multiply D1 and D2 by a constant.
+    """
+    m = jnp.asarray(float(op.m))
+    if isinstance(op, (Dense, RankOne, Quadratic)):
+        missing = max(0, min(int(largest), -(-op.m // PADDED) * PADDED) - op.m)
+
+        def pad(array):
+            return np.pad(np.asarray(array), [(0, missing)] + [(0, 0)] * (array.ndim - 1))
+
+        op = jax.tree.map(pad, op)
+    return standard_form(op, jnp.zeros(op.m))[0], m
+
+
+def _by_certificate(op, m, M, flat, *, rank, symmetric):
+    """The outcome of one instance as far as a certificate decides it, or UNDECIDED."""
+    if rank == 0:
+        return jnp.asarray(UNDECIDED)
+    certificate, singular = certify(
+        op, M, m, flat, jnp.inf, CERTIFICATE_STEPS, rank=rank, symmetric=symmetric, quick=True
+    )
+    outcome = jnp.array([UNDECIDED, 0, 1])[certificate.code]
+    # Where D1 or D2 is singular, M can be changed in an unobserved direction at no cost.
+    return jnp.where(singular, 2, outcome)
+
+
+def _by_solution(op, m, M, flat, *, tolerance, symmetric):
+    """The outcome of one instance by solving its program and comparing the result with M."""
+    goal = 1e-3 * tolerance
+    solution = solve(op, op._apply(M), m, flat, None, goal, SOLVER_STEPS, symmetric=symmetric)
+    _, *inverses, singular = whiten(op, m, flat)
 
     def objective(X):
-        return jnp.sum(jnp.linalg.svd(D1 @ X @ D2, compute_uv=False))
+        return nuclear_norm(whitened(X, *inverses, singular))
 
     feasible = solution.residual <= MARGIN
-    found = feasible & (solution.gap <= 1e-3 * tolerance)
+    found = feasible & (solution.gap <= goal)
     near = jnp.linalg.norm(solution.X - M) <= tolerance * jnp.linalg.norm(M)
     smaller = feasible & (objective(solution.X) < (1.0 - MARGIN) * objective(M))
-    # Where D1 or D2 is singular, M can be changed in an unobserved direction at no cost.
-    elsewhere = found | (solution.status == Status.UNOBSERVED)
-    return jnp.select([found & near, smaller, elsewhere], [0, 1, 2], 3)
-
-
-# ------------------------------------------------------------------ the file of a sweep
-
-
-def _resume(save, settings, counts):
-    """The counts in the file, or `counts` if there is none yet; an error for another sweep."""
-    path = pathlib.Path(save)
-    if not path.exists():
-        return counts
-    remedy = "delete it or choose another path"
-    try:
-        with np.load(path) as stored:
-            stored = dict(stored)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"`save`: {path} is not a file of phase_diagram: {remedy}.") from error
-    for name, value in settings.items():
-        if name not in stored or not _agree(stored[name], np.asarray(value)):
-            raise ValueError(
-                f"`save`: {path} holds a sweep with other settings (`{name}` differs): {remedy}."
-            )
-    return stored["counts"]
-
-
-def _agree(stored, value):
-    if stored.shape != value.shape:
-        return False
-    if value.dtype.kind == "f":
-        return bool(np.allclose(stored, value, rtol=1e-6, atol=0))
-    return bool(np.array_equal(stored, value))
-
-
-def _write(save, settings, counts):
-    """Replace the file at once, so that an interruption leaves either the old or the new one."""
-    path = pathlib.Path(save)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-        try:
-            np.savez(file, counts=counts, **settings)
-        except BaseException:
-            os.unlink(file.name)
-            raise
-    os.replace(file.name, path)
+    return jnp.select([found & near, smaller, found | singular], [0, 1, 2], 3)

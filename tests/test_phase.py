@@ -1,16 +1,16 @@
 """Phase diagrams and the statistical dimension."""
 
-import functools
 import os
 import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import flatlib as fl
-from flatlib import phase
+from flatlib import phase, sweeps
 
 KEY = jax.random.key(0)
 
@@ -116,7 +116,12 @@ def test_counts_agree_with_single_solves(weighting):
 
 
 def test_same_instances_under_both_weightings_and_on_every_grid(monkeypatch):
-    monkeypatch.setattr(phase, "_outcome", lambda *_: 0)  # instances are drawn, not solved
+    def drawn_only(problem, key, d, m, trials, largest, **_):
+        for trial in range(trials):
+            sweeps.draw(problem, key, d, m, trial)
+        return np.zeros((1, trials))
+
+    monkeypatch.setattr(phase, "_cell", drawn_only)
     records = {"flat": [], "nuclear": []}
     fl.phase_diagram(recording(sensing, records["flat"]), (4,), (9, 12), trials=2, key=KEY)
     fl.phase_diagram(
@@ -157,12 +162,13 @@ def test_completion_takes_probabilities_and_agrees_with_single_solves():
 @pytest.mark.parametrize("m", [20, 200])
 def test_padding_changes_nothing(m):
     op, M = sensing(KEY, 7, m)
-    padded, b = phase._padded(op, np.asarray(op(M)), 300)
-    assert padded.m == 256
+    padded, number = phase.standard_map(op, 300)
+    assert padded.m >= 300 and number == m
     scale = np.sqrt(op.m / padded.m)
     for D, D_padded in zip(op.rescaling(), padded.rescaling(), strict=True):
         np.testing.assert_allclose(D_padded, scale * D, atol=1e-12)
-    np.testing.assert_array_equal(b[:m], op(M))
+    b = padded(M)
+    np.testing.assert_allclose(b[:m], op(M), atol=1e-14)
     assert not b[m:].any()
 
 
@@ -176,14 +182,48 @@ def test_another_minimiser_is_no_certified_failure():
     np.testing.assert_array_equal(diagram.counts[0, 0], [0, 0, 1, 0])
 
 
-def test_unconverged_instances_are_kept_apart(monkeypatch):
-    hurried = functools.partial(phase.flat_solution, max_iterations=2)
-    monkeypatch.setattr(phase, "flat_solution", hurried)
-    phase._judge.clear_cache()
+@pytest.fixture
+def without_certificates(monkeypatch):
+    """Every instance is left to the solver."""
+    monkeypatch.setattr(phase, "_by_certificate", lambda *_, **__: jnp.asarray(phase.UNDECIDED))
+
+
+@pytest.mark.parametrize("weighting", ["flat", "nuclear"])
+def test_certificates_and_solutions_give_the_same_outcomes(weighting, request):
+    settings = {"trials": 5, "key": KEY, "weighting": weighting}
+    grids = [(sensing, (5, 8), (8, 14, 27, 40)), (completion, (6,), (0.4, 0.6, 0.95))]
+    certified = [fl.phase_diagram(*grid, **settings).counts for grid in grids]
+    request.getfixturevalue("without_certificates")
+    solved = [fl.phase_diagram(*grid, **settings).counts for grid in grids]
+    assert certified[0][..., 0].sum() > 5 and certified[0][..., 1].sum() > 5
+    np.testing.assert_array_equal(certified[0], solved[0])
+    np.testing.assert_array_equal(certified[1][..., 0], solved[1][..., 0])
+
+
+def test_unconverged_instances_are_kept_apart(monkeypatch, without_certificates):
+    monkeypatch.setattr(phase, "SOLVER_STEPS", 2)
+    sweeps._sharded.cache_clear()
     diagram = fl.phase_diagram(sensing, (7,), (30,), trials=3, key=KEY)
-    phase._judge.clear_cache()
+    sweeps._sharded.cache_clear()
     np.testing.assert_array_equal(diagram.counts[0, 0], [0, 0, 0, 3])
     np.testing.assert_array_equal(diagram.unconverged, [[3]])
+
+
+def test_instances_of_different_shapes_and_ranks_share_a_cell():
+    def varied(key, d, m):
+        key, own = jax.random.split(key)
+        extra, rank = np.asarray(jax.random.randint(own, (2,), 1, 3)).tolist()
+        op = fl.gaussian_sensing(key, m * extra, (d, d))
+        return op, fl.low_rank(own, (d, d), rank)
+
+    record = []
+    diagram = fl.phase_diagram(recording(varied, record), (5,), (14,), trials=8, key=KEY)
+    assert len({(op.m, np.linalg.matrix_rank(M)) for _, _, op, M in record}) >= 3
+    recovered = sum(
+        np.linalg.norm(fl.flat_solution(op, op(M)).X - M) <= 1e-6 for *_, op, M in record
+    )
+    assert 0 < recovered < 8
+    np.testing.assert_array_equal(diagram.counts[0, 0], [recovered, 8 - recovered, 0, 0])
 
 
 def test_quadratic_and_bilinear_problems():
@@ -237,7 +277,7 @@ def test_a_killed_sweep_goes_on_where_it_stopped(tmp_path):
     command = [sys.executable, "-c", KILLED, str(path), os.path.dirname(__file__)]
     assert subprocess.run(command, capture_output=True).returncode == -9
     with np.load(path) as stored:
-        done = int((stored["counts"][..., 0] >= 0).sum())
+        done = int((~np.isnan(stored["results"][..., 0, 0])).sum())
     assert 0 < done < 8
 
     record = []
@@ -280,7 +320,7 @@ def test_an_error_in_the_problem_keeps_what_is_done(tmp_path):
 )
 def test_a_file_of_another_sweep_is_refused(small_sweep, name, value):
     before = small_sweep.read_bytes()
-    with pytest.raises(ValueError, match=rf"other settings \(`{name}` differs\)"):
+    with pytest.raises(ValueError, match=rf"other settings \(`{name}s? differs\)"):
         fl.phase_diagram(sensing, **{**GRID, name: value}, save=small_sweep)
     assert small_sweep.read_bytes() == before
 
@@ -297,7 +337,7 @@ def test_a_file_of_another_problem_is_refused(small_sweep):
 def test_a_file_of_something_else_is_refused(tmp_path):
     path = tmp_path / "notes.npz"
     path.write_text("not a sweep")
-    with pytest.raises(ValueError, match="not a file of phase_diagram"):
+    with pytest.raises(ValueError, match="not the file of a sweep"):
         fl.phase_diagram(sensing, **GRID, save=path)
     np.savez(path, other=np.zeros(3))
     with pytest.raises(ValueError, match="other settings"):

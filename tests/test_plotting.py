@@ -12,10 +12,10 @@ matplotlib.use("agg")
 
 @pytest.fixture
 def diagram():
-    counts = np.zeros((2, 3, 4), dtype=int)
-    counts[0] = [[0, 4, 0, 0], [2, 1, 0, 1], [4, 0, 0, 0]]
-    counts[1] = [[0, 3, 1, 0], [1, 3, 0, 0], [4, 0, 0, 0]]
-    return fl.PhaseDiagram(np.array([4, 6]), np.array([[5, 9, 13], [8, 14, 20]]), counts, 4, "flat")
+    results = np.array(
+        [[[1, 1, 1, 1], [0, 0, 1, 3], [0, 0, 0, 0]], [[1, 1, 2, 1], [0, 1, 1, 1], [0, 0, 0, 0]]]
+    )
+    return fl.PhaseDiagram(np.array([4, 6]), np.array([[5, 9, 13], [8, 14, 20]]), results, "flat")
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def test_plot_phase_draws_frequencies_prediction_and_unconverged_cells(diagram):
 
 
 def test_plot_phase_in_given_axes_without_extras(diagram):
-    diagram.counts[0, 1] = [2, 2, 0, 0]
+    diagram.results[0, 1] = [0, 0, 1, 1]
     _, ax = matplotlib.pyplot.subplots()
     assert fl.plotting.plot_phase(diagram, ax=ax, colorbar=False) is ax
     assert not ax.lines and ax.get_legend() is None and len(ax.figure.axes) == 1
