@@ -37,7 +37,7 @@ GAUSSIAN += [(40, 2, 380)]
 COMPLETION = [(20, 1, 0.6), (40, 2, 0.5), (60, 2, 0.45)]
 
 INTRODUCTION = f"""\
-## The flat program: min |D1 X D2|_* subject to A(X) = b
+## The flat program
 
 One row is one problem. "flatlib" is the time of `fl.flat_solution` at its default tolerance
 of 1e-9, compiled, with its true error; "first call" is the first solve of that shape,

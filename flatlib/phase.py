@@ -268,11 +268,10 @@ def _outcomes(group, weighting, rank, symmetric, tolerance):
     flat = jnp.asarray(weighting == "flat")  # no static argument: both weightings share a program
     group = [(*arguments, flat) for arguments in group]
     found = sweeps.over_devices(_by_certificate, group, rank=rank, symmetric=symmetric)
-    left = np.flatnonzero(found == UNDECIDED)
-    if len(left):
-        found[left] = sweeps.over_devices(
-            _by_solution, [group[i] for i in left], tolerance=tolerance, symmetric=symmetric
-        )
+    for i in np.flatnonzero(found == UNDECIDED):  # one by one: a program for each number is worse
+        found[i] = sweeps.over_devices(
+            _by_solution, [group[i]], tolerance=tolerance, symmetric=symmetric
+        )[0]
     return found
 
 

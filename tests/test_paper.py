@@ -73,7 +73,7 @@ def test_certificates_and_solvers_agree_in_the_results_that_ship(problem):
         certified = found[weighting].results[..., : regularity.excess.shape[-1]] == 0
         error = getattr(regularity, f"{weighting}_error")
         solved = getattr(regularity, f"{weighting}_status") == fl.Status.CONVERGED
-        assert solved.mean() > 0.9
+        assert solved.mean() > 0.8
         np.testing.assert_array_equal(certified[solved], (error < 1e-6)[solved])
 
 
