@@ -320,7 +320,7 @@ def test_an_error_in_the_problem_keeps_what_is_done(tmp_path):
 )
 def test_a_file_of_another_sweep_is_refused(small_sweep, name, value):
     before = small_sweep.read_bytes()
-    with pytest.raises(ValueError, match=rf"other settings \(`{name}s? differs\)"):
+    with pytest.raises(ValueError, match=rf"other settings \(`{name}s?` differs\)"):
         fl.phase_diagram(sensing, **{**GRID, name: value}, save=small_sweep)
     assert small_sweep.read_bytes() == before
 
