@@ -2,7 +2,7 @@
 
 The cells of the grid are independent tasks. They go to any executor of `concurrent.futures`:
 threads of this process by default, which take every function; `process_pool`, which keeps every
-core busy; or a cluster, for instance `dask.distributed.Client(address).get_executor()`. Inside a
+core busy; or a cluster, for instance one of Dask through its `Client.get_executor()`. Inside a
 process the instances of a cell are sharded over the devices that JAX sees. What is finished is
 saved at once, so that a sweep that was stopped, in whatever way, goes on where it was.
 """
