@@ -210,7 +210,7 @@ def process_pool(workers=None):
 
     Returns
     -------
-    Context manager of a `concurrent.futures.ProcessPoolExecutor`.
+    Context manager of the pool, an executor of `concurrent.futures`.
 
     Raises
     ------
