@@ -384,16 +384,16 @@ def test_a_batch_padded_with_zero_measurements():
 
 
 def test_sizes_of_one_bucket_share_one_program():
-    from flatlib.convex import _solve
+    from flatlib.convex import solve
 
     M = fl.low_rank(key(3), (6, 6), 1)
     op = fl.gaussian_sensing(key(0), 32, (6, 6))
     fl.flat_solution(op, op(M))
-    compiled = _solve._cache_size()
+    compiled = solve._cache_size()
     for m in (29, 30, 31):
         few = op.subset(np.arange(m))
         fl.flat_solution(few, few(M))
-    assert _solve._cache_size() == compiled
+    assert solve._cache_size() == compiled
 
 
 # ------------------------------------------------------------------ flat factors and regularity
