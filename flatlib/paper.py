@@ -109,7 +109,8 @@ class Regularity:
     condition : kappa, largest over smallest eigenvalue of D1 and D2
     flat_status, nuclear_status : `Status` codes of the solver
 
-    Where D1 or D2 is singular, no flat solution exists and all but `nuclear_error` is NaN.
+    Where D1 or D2 is singular, no flat solution exists, and `flat_error`, `excess`, `imbalance`
+    and `condition` are NaN.
     """
 
     sizes: np.ndarray
@@ -194,10 +195,9 @@ def recovery(problem, folder=DATA):
 
 def regularity(problem, folder=DATA):
     """Figure 4: the Regularity of one of the PROBLEMS."""
-    stored = sweeps.load(file(4, problem, folder))
-    return Regularity(
-        stored["sizes"], stored["measurements"], *np.moveaxis(stored["results"], 2, 0)
-    )
+    names = ("sizes", "measurements", "results", "measured")
+    sizes, measurements, results, _ = sweeps.load_finished(file(4, problem, folder), names)
+    return Regularity(sizes, measurements, *np.moveaxis(results, 2, 0))
 
 
 def versions(folder=DATA):

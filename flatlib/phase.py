@@ -221,15 +221,9 @@ def paired_diagrams(
 
 
 def load_diagrams(path):
-    """{weighting: PhaseDiagram} in the file of a finished sweep.
-
-    Raises ValueError for another file, or one of an unfinished sweep.
-    """
-    stored = sweeps.load(path)
+    """{weighting: PhaseDiagram} in the file of a finished sweep; ValueError for any other file."""
     names = ("sizes", "measurements", "results", "weightings")
-    if not all(name in stored for name in names) or np.isnan(stored["results"]).any():
-        raise ValueError(f"`path`: {path} is not the file of a finished phase diagram.")
-    return _diagrams(*(stored[name] for name in names))
+    return _diagrams(*sweeps.load_finished(path, names))
 
 
 def _diagrams(sizes, measurements, results, weightings):

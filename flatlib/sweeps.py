@@ -121,11 +121,9 @@ def run(task, problem, grid, row, *, executor=None, save=None, settings=(), labe
         op, M = draw(problem, grid.key, int(grid.sizes[0]), grid.measurements[0, 0].item(), 0)
         settings["first measurements"] = np.asarray(op(M))  # tells problems apart
         results, versions = _resume(save, settings, results)
-    done = ~np.isnan(results.reshape(*grid.measurements.shape, -1)).all(-1)
-
     # From the largest size to the smallest within a column, so that workers do not all compile the
     # same program, and little is left to wait for at the end.
-    columns, rows = np.nonzero(~done[::-1].T)
+    columns, rows = np.nonzero(~_done(results)[::-1].T)
     arguments = {
         (i, j): (
             problem,
@@ -261,8 +259,25 @@ def load(path):
             return dict(stored)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"`save`: {path} is not the file of a sweep: delete it or choose another path."
+            f"{path} is missing or not the file of a sweep; where a sweep is to be saved, delete "
+            "it or choose another path."
         ) from error
+
+
+def load_finished(path, names):
+    """The arrays of these names from the file of a finished sweep.
+
+    Raises ValueError for another file, or one of an unfinished sweep.
+    """
+    stored = load(path)
+    if not {*names, "results"} <= set(stored) or not _done(stored["results"]).all():
+        raise ValueError(f"{path} is not the file of a finished sweep with {', '.join(names)}.")
+    return [stored[name] for name in names]
+
+
+def _done(results):
+    """Which cells are finished, (n_sizes, n): those that are not NaN throughout."""
+    return ~np.isnan(results.reshape(*results.shape[:2], -1)).all(-1)
 
 
 def _resume(save, settings, results):

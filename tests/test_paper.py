@@ -183,8 +183,14 @@ def test_the_command_goes_on_after_it_was_killed(tmp_path):
 
 
 def test_results_that_are_not_there_or_not_finished_are_named(tmp_path):
-    with pytest.raises(ValueError, match=r"figure3_matrix_sensing\.npz is not the file of a sweep"):
+    with pytest.raises(ValueError, match=r"figure3_matrix_sensing\.npz is missing or not the file"):
         paper.recovery(paper.matrix_sensing, tmp_path)
     np.savez(tmp_path / "figure3_matrix_sensing.npz", results=np.array([np.nan]))
-    with pytest.raises(ValueError, match="not the file of a finished phase diagram"):
+    with pytest.raises(ValueError, match="not the file of a finished sweep with sizes"):
         paper.recovery(paper.matrix_sensing, tmp_path)
+
+    shipped = sweeps.load(paper.file(4, paper.matrix_sensing))
+    shipped["results"][3, 4] = np.nan  # a cell that is missing
+    np.savez(tmp_path / "figure4_matrix_sensing.npz", **shipped)
+    with pytest.raises(ValueError, match="not the file of a finished sweep"):
+        paper.regularity(paper.matrix_sensing, tmp_path)
