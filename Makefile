@@ -8,7 +8,8 @@ READY := $(VENV)/.ready
 BOOK_SOURCES := _config.yml _toc.yml $(wildcard book/*.md book/*.bib book/_ext/*.py book/_static/*) \
 	$(wildcard notebooks/*.ipynb flatlib/* flatlib/data/*) benchmarks/RESULTS.md
 
-.PHONY: help book test check notebooks colab bench figures repository clean
+.PHONY: help book test check notebooks colab bench figures assignments grade feedback public deck \
+	repository clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -34,6 +35,22 @@ bench: $(READY) ## Compare the library with others: writes benchmarks/RESULTS.md
 
 figures: $(READY) ## Compute Figures 3 and 4 of the paper into figures/ (OPTIONS="--help" lists choices)
 	@$(BIN)/python -m flatlib.paper $(OPTIONS)
+
+assignments: $(READY) ## Make the student's notebooks from the masters, into assignments/release
+	@$(BIN)/python assignments release
+
+# Grading runs the code of students: see assignments/README.md.
+grade: $(READY) ## Grade a class: make grade CLASS=folder SEED=7 [OPTIONS="--help"]
+	@$(BIN)/python assignments grade "$(CLASS)" --seed="$(SEED)" $(OPTIONS)
+
+feedback: $(READY) ## Write a page of feedback for each student: make feedback CLASS=folder
+	@$(BIN)/python assignments feedback "$(CLASS)"
+
+public: $(READY) ## Write what may be published, without masters: make public INTO=folder
+	@$(BIN)/python assignments public "$(INTO)"
+
+deck: $(READY) ## Build the slides of a seminar into _build/deck
+	@$(BIN)/python tools/deck.py
 
 repository: $(READY) ## Move the course to another address: make repository URL=https://... [TAG=v1.0.0]
 	@$(BIN)/python tools/repository.py "$(URL)" $(TAG)

@@ -54,3 +54,22 @@ def test_nbval_compares_printed_values(tmp_path):
     command = [sys.executable, "-m", "pytest", "--nbval", "-q", "-c", os.devnull, tmp_path]
     said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stdout
     assert "1 failed, 1 passed" in said
+
+
+@pytest.mark.parametrize(
+    "sources, passes",
+    [
+        (["x = 1", "raise NotImplementedError()"], True),  # up to the first answer
+        (["x = y", "raise NotImplementedError()"], False),  # a cell before it fails
+        (["x = 1", "x = 2"], False),  # an answer is there already
+        (["raise NotImplementedError()", "x = 1"], False),  # not in an answer or its tests
+    ],
+)
+def test_an_assignment_runs_to_its_first_stub(tmp_path, sources, passes):
+    cells = [new_code_cell(source) for source in sources]
+    for cell, solution in zip(cells, (False, True), strict=True):
+        cell.metadata["nbgrader"] = {"solution": solution, "grade": False}
+    nbformat.write(new_notebook(cells=cells), tmp_path / "small.ipynb")
+    command = [sys.executable, "-c", colab.FIRST_STUB, "small.ipynb"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode == 0) == passes, done.stderr

@@ -1,12 +1,13 @@
 """Run every notebook as Colab would, and compare its printed values with the stored ones.
 
-Usage: python tools/colab.py [CHAPTER ...]     such as 04; all chapters when none is named
+Usage: python tools/colab.py [CHAPTER ...]     such as 04; all notebooks when none is named
 
 Colab's versions (requirements-colab.txt) go into .venv-colab. Each notebook is copied alone to an
 empty folder and executed there. Its set-up cell runs unchanged: git is told that the repository's
 address means a temporary clone of this working tree, with uncommitted changes, that carries the tag
 which the cell asks for. Before and after, pip's list of packages is compared: the cell may add the
-library and matfree, and may not touch anything else.
+library and matfree, and may not touch anything else. An assignment runs as the student gets it, up
+to the first answer, which is not there yet.
 """
 
 import glob
@@ -27,11 +28,28 @@ REQUIREMENTS = ROOT / "requirements-colab.txt"
 VENV = ROOT / ".venv-colab"
 PYTHON = VENV / "bin" / "python"
 ADDED = {"flat-minima-course", "matfree"}  # what the set-up cell may install
+# Runs a notebook, and ends well if the first cell that fails is an answer to be written.
+FIRST_STUB = """
+import sys, nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+notebook = nbformat.read(sys.argv[1], as_version=4)
+try:
+    NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
+except CellExecutionError as problem:
+    failed = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.execution_count]
+    stub = failed[-1].metadata["nbgrader"]["solution"] or failed[-1].metadata["nbgrader"]["grade"]
+    sys.exit(0 if stub and problem.ename == "NotImplementedError" else str(problem))
+sys.exit("no answer was missing")
+"""
 ADDRESS = re.compile(r'REPOSITORY, TAG = "(?P<url>[^"]+)", "(?P<tag>[^"]+)"')
 
 
 def main(names):
-    selected = [p for p in chapters.paths() if not names or p.name.startswith(tuple(names))]
+    if (ROOT / "assignments" / "source").exists():
+        subprocess.run([sys.executable, "assignments", "release"], cwd=ROOT, check=True)
+    every = [*chapters.paths(), *sorted((ROOT / "assignments" / "release").glob("*/*.ipynb"))]
+    selected = [p for p in every if not names or p.name.startswith(tuple(names))]
     if not selected:
         sys.exit("There is no notebook to run.")
     build_environment()
@@ -101,12 +119,19 @@ def run(path, folder):
     work = folder / "content"
     work.mkdir()
     shutil.copy(path, work)
-    command = [PYTHON, "-m", "pytest", "--nbval", "-q", "-p", "no:cacheprovider"]
-    command += ["--disable-warnings", path.name]  # of Colab's older packages on a new Python
+    if is_assignment(path):
+        command = [PYTHON, "-c", FIRST_STUB, path.name]
+    else:
+        command = [PYTHON, "-m", "pytest", "--nbval", "-q", "-p", "no:cacheprovider"]
+        command += ["--disable-warnings", path.name]  # of Colab's older packages on a new Python
     result = subprocess.run(command, cwd=work, env=environment, stdin=subprocess.DEVNULL)
     if result.returncode:
         return "FAILED: a cell failed or printed something else than what is stored"
     return package_changes(before, packages())
+
+
+def is_assignment(path):
+    return path.parent.parent.name == "release"
 
 
 def isolated(home, url, tag):

@@ -1,6 +1,6 @@
 """Re-execute the stored notebooks in place, record their run time and normalise their metadata.
 
-Usage: python tools/execute.py [CHAPTER ...]     such as 04; all chapters when none is named
+Usage: python tools/execute.py [NAME ...]     such as 04 or 1_; all notebooks when none is named
 
 The run time goes into the notebook's metadata, and the header's sentence about it is brought up to
 date; the picture on the landing page follows the figure that it shows. A cell that fails stops
@@ -25,14 +25,17 @@ HERO_FILE = chapters.ROOT / "book" / "_static" / "hero.png"
 
 
 def main(names):
-    selected = [p for p in chapters.paths() if not names or p.name.startswith(tuple(names))]
+    masters = sorted((chapters.ROOT / "assignments" / "source").glob("*/*.ipynb"))
+    every = [*chapters.paths(), *masters]
+    selected = [p for p in every if not names or p.name.startswith(tuple(names))]
     if not selected:
         sys.exit(f"No notebook begins with {' or '.join(names)}.")
     for path in selected:
         print(f"Executing {path.name}", end=" ", flush=True)
         seconds = execute(path)
         print(f"in {seconds:.0f} s", flush=True)
-        if image := hero_image(nbformat.read(path, as_version=4)):
+        image = hero_image(nbformat.read(path, as_version=4))
+        if image and path not in masters:
             HERO_FILE.write_bytes(image)
 
 
@@ -77,8 +80,8 @@ def normalise(notebook, seconds):
     )
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:03d}"
-        tags = cell.metadata.get("tags")
-        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        kept = {key: cell.metadata[key] for key in ("tags", "nbgrader") if cell.metadata.get(key)}
+        cell.metadata = nbformat.from_dict(kept)
     header = notebook.cells[0]
     header.source = chapters.RUN_TIME.sub(f"the code runs in about {rounded} s", header.source)
 

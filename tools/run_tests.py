@@ -15,21 +15,26 @@ PYTHON = [sys.executable, "-m"]
 # Two processes, each with its own kernel: a notebook spends much of its time compiling on one core.
 PARALLEL = ["-n", "2", "--dist", "loadfile"]
 PAGE_TESTS = ["tests/test_extensions.py", "tests/test_book.py"]
+ASSIGNMENT_TESTS = "tests/assignments"
 FORM_TESTS = ["tests/test_notebooks.py", "tests/test_repository.py"]
+
+# The masters of the assignments are in the private repository only.
+NOTEBOOKS = [name for name in ("notebooks", "assignments/source") if (ROOT / name).exists()]
 
 STAGES = {
     "lint": [[*PYTHON, "ruff", "check", "."], [*PYTHON, "ruff", "format", "--check", "."]],
     "form": [[*PYTHON, "pytest", *FORM_TESTS]],
     "library": [
         [*PYTHON, "pytest", "tests", *PARALLEL]
-        + [f"--ignore={path}" for path in FORM_TESTS + PAGE_TESTS]
+        + [f"--ignore={path}" for path in [*FORM_TESTS, *PAGE_TESTS, ASSIGNMENT_TESTS]]
     ],
     # Warnings of the tools that run the kernels are not ours to mend.
     "notebooks": [
-        [*PYTHON, "pytest", "--nbval", "notebooks", *PARALLEL, "-o", "filterwarnings=default"]
+        [*PYTHON, "pytest", "--nbval", *NOTEBOOKS, *PARALLEL, "-o", "filterwarnings=default"]
     ],
     "book": [["make", "--no-print-directory", "book"]],
     "pages": [[*PYTHON, "pytest", *PAGE_TESTS, "-n", "2"]],
+    "assignments": [[*PYTHON, "pytest", ASSIGNMENT_TESTS, *PARALLEL]],
     "colab": [[sys.executable, "tools/colab.py"]],
 }
 
@@ -38,6 +43,8 @@ def main(names):
     unknown = set(names) - set(STAGES)
     if unknown:
         sys.exit(f"Unknown stages {sorted(unknown)}; there are: {', '.join(STAGES)}")
+    if not (ROOT / ASSIGNMENT_TESTS).exists():
+        STAGES.pop("assignments")
     outcomes = {name: run(name) for name in STAGES if not names or name in names}
     print("\nSummary")
     for name, (passed, seconds) in outcomes.items():
