@@ -8,8 +8,8 @@ READY := $(VENV)/.ready
 BOOK_SOURCES := _config.yml _toc.yml $(wildcard book/*.md book/*.bib book/_ext/*.py book/_static/*) \
 	$(wildcard notebooks/*.ipynb flatlib/* flatlib/data/*) benchmarks/RESULTS.md
 
-.PHONY: help book test check notebooks colab bench figures assignments grade feedback public deck \
-	repository clean
+.PHONY: help book test check notebooks colab bench figures assignments grade feedback public
+.PHONY: deck repository clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
