@@ -123,7 +123,7 @@ def graded(released, tmp_path_factory):
     shutil.move(folder / "other.ipynb", folder / "submitted" / "other" / NAME / f"{NAME}.ipynb")
     (folder / "submitted" / "named" / NAME / "homework.ipynb").write_text("{}")
     command = [sys.executable, "assignments", "grade", str(folder), f"--seed={SEED}"]
-    command += ["--cell-seconds=40", "--memory-gb=2.5"]
+    command += ["--memory-gb=2.5"]
     subprocess.run(command, cwd=ROOT, check=True)
     with open(folder / "grades.csv", newline="") as file:
         rows = {row["student"]: row for row in csv.DictReader(file)}
