@@ -66,9 +66,12 @@ def release(names=None, folder=None):
 
     Raises
     ------
+    ValueError where the masters are missing, as in the public repository;
     RuntimeError if nbgrader refuses a master, or if something private is in what it made.
     """
     target, names = HERE / "release", names or assignments()
+    if not names:
+        raise ValueError("There are no masters here: assignments/source is private.")
     with tempfile.TemporaryDirectory(prefix="release-") as scratch:
         where = Path(folder or scratch)
         with nbgrader_in(where) as pool:
