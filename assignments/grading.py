@@ -63,7 +63,6 @@ def grade(folder, names=None, *, seed, jobs=2, regrade=False, container="", limi
         writer.writeheader()
         writer.writerows(rows)
     report(rows, time.perf_counter() - start, folder)
-    return rows
 
 
 def feedback(folder, names=None):

@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent if "__file__" in globals() else Path.cwd() / "assignments"
+HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 import steps  # noqa: E402
 

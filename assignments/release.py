@@ -99,63 +99,52 @@ def leaks(name, folder):
     text = (folder / name / f"{name}.ipynb").read_text()
     if MARKS.search(text):
         yield "a mark of a solution or of a hidden test is in the release"
+    lines = [line for cell in master.cells for line in marked_lines(cell.source)]
+    private, public = ({line for line, inside in lines if inside == side} for side in (True, False))
     released = {
         line.strip()
         for cell in nbformat.reads(text, as_version=4).cells
         for line in cell.source.split("\n")
     }
-    for cell in master.cells:
-        for line in private_lines(cell.source):
-            if line in released and line not in public_lines(master):
-                yield f"the line {line!r} of {cell.metadata['nbgrader']['grade_id']} is released"
+    for line in private & released - public:
+        if len(line) > 12:  # shorter ones say nothing by themselves
+            yield f"the line {line!r} is released"
 
 
-def private_lines(source):
-    """The lines between marks, without those that say nothing by themselves."""
+def marked_lines(source):
+    """The lines of a cell, and whether each stands between marks."""
     inside = False
     for line in map(str.strip, source.split("\n")):
         if MARKS.search(line):
             inside = "BEGIN" in line
-        elif inside and len(line) > 12:
-            yield line
-
-
-def public_lines(notebook):
-    """The lines of a master outside its marks."""
-    lines = set()
-    for cell in notebook.cells:
-        inside = False
-        for line in map(str.strip, cell.source.split("\n")):
-            if MARKS.search(line):
-                inside = "BEGIN" in line
-            elif not inside:
-                lines.add(line)
-    return lines
+        else:
+            yield line, inside
 
 
 def publish(folder):
     """Write the tracked files without the private ones, and the release, into `folder`.
 
-    The folder is new or empty, or a clone of the public repository, whose files are replaced; its
-    history stays. The private history does not travel: look at `git diff` there, then commit.
+    The folder is new or empty, or a clone of the public repository, whose tracked files are
+    replaced; its history stays. The private history does not travel: look at `git diff` there, then
+    commit.
 
     Raises
     ------
-    ValueError if the folder holds something that is not a clone.
+    ValueError if the folder holds something that git could not give back.
     """
     folder = folder.resolve()
-    if folder.exists() and any(folder.iterdir()) and not (folder / ".git").exists():
-        raise ValueError(f"{folder} is neither empty nor a clone of a repository; choose another.")
     if folder == ROOT or ROOT in folder.parents:
         raise ValueError("Choose a folder outside this repository.")
+    if (folder / ".git").exists():
+        if _git(folder, "status", "--porcelain"):
+            raise ValueError(f"{folder} has changes that are not committed: commit or remove them.")
+    elif folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder} is neither empty nor a clone of a repository; choose another.")
     release()
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.iterdir():
-        if path.name != ".git":
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    command = ["git", "-C", str(ROOT), "ls-files", "-z"]
-    tracked = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\0")
-    names = [name for name in tracked if name and not name.startswith(PRIVATE)]
+    if (folder / ".git").exists():
+        for name in _tracked(folder):
+            (folder / name).unlink()
+    names = [name for name in _tracked(ROOT) if not name.startswith(PRIVATE)]
     names += [str(path.relative_to(ROOT)) for path in (HERE / "release").rglob("*.ipynb")]
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -163,3 +152,12 @@ def publish(folder):
     ignored = (folder / ".gitignore").read_text().replace("/assignments/release/\n", "")
     (folder / ".gitignore").write_text(ignored)
     print(f"{len(names)} files are in {folder}. Look at them, then commit and push them there.")
+
+
+def _git(folder, *arguments):
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def _tracked(folder):
+    return [name for name in _git(folder, "ls-files", "-z").split("\0") if name]

@@ -8,8 +8,9 @@ run in a container without network and without a view of the gradebook (see Cont
 
 Policy. A cell that breaks a limit or ends its kernel is taken out, as though it were not in the
 notebook, and the notebook is run again in a new kernel without it. So an endless loop after a
-right answer, in the same cell, costs that answer and no other. After `restarts` such cells nothing
-counts, and every cell carries an error: a test that was not run is never a pass.
+right answer, in the same cell, costs that answer and no other. With more than `restarts` such
+cells, or beyond the time of the whole notebook, nothing counts, and every cell carries an error:
+a test that was not run is never a pass.
 """
 
 import contextlib
@@ -28,8 +29,9 @@ from pathlib import Path
 import nbformat
 import psutil
 from nbclient import NotebookClient
-from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbclient.exceptions import CellTimeoutError
 
+TOO_LONG = "time limit of the whole notebook"
 KEPT = ("PATH", "LANG", "LC_ALL", "VIRTUAL_ENV", "TZ")  # nothing else of the grader's environment
 
 # Runs in the kernel before the student's cells. What is printed must be stopped at its source: a
@@ -85,22 +87,21 @@ def run(notebook, limits, seed):
         if index is not None:
             taken_out[index] = reason
             incidents.append({"cell": name_of(notebook, index), "reason": reason})
-        ended = index is None or time.monotonic() > deadline
-        if ended or len(taken_out) > limits.restarts:
-            if ended:
-                why = "time limit of the whole notebook" if index is not None else reason
-            else:
-                why = f"more than {limits.restarts} cells broke a limit"
-            incidents.append({"cell": None, "reason": why})
-            for cell in code_cells(notebook).values():
-                cell.outputs = [error("NotRun", why)]
-            return incidents
+        if index is not None and len(taken_out) <= limits.restarts:
+            continue
+        if index is not None:
+            reason = f"more than {limits.restarts} cells broke a limit"
+        incidents.append({"cell": None, "reason": reason})
+        for cell in code_cells(notebook).values():
+            cell.outputs = [error("NotRun", reason)]
+        return incidents
 
 
 def attempt(notebook, taken_out, limits, seed, deadline):
     """Run all cells that are not taken out in one new kernel.
 
-    Returns (None, None), or the position of the cell that broke a limit and the reason.
+    Returns the position of the cell that broke a limit and the reason; (None, reason) if that ends
+    the whole run, and (None, None) if all is well.
     """
     cells = code_cells(notebook)
     for index, cell in cells.items():
@@ -115,20 +116,18 @@ def attempt(notebook, taken_out, limits, seed, deadline):
                 watch = Watch(client.km.provisioner.pid, limits.memory_bytes)
                 try:
                     for index in [i for i in cells if i not in taken_out]:
-                        left = deadline - time.monotonic()
-                        if left <= 0:
-                            return None, "time limit of the whole notebook"
-                        client.timeout = math.ceil(min(limits.cell_seconds, left))
+                        left = max(deadline - time.monotonic(), 0)
+                        client.timeout = math.ceil(min(limits.cell_seconds, left)) or 1
                         client.execute_cell(cells[index], index)
                         if client.reason or watch.reason:
                             break
                 finally:
                     watch.kill()
         except CellTimeoutError:
+            if time.monotonic() >= deadline:
+                return None, TOO_LONG
             return index, f"time limit ({limits.cell_seconds:g} s)"
-        except DeadKernelError:
-            return index, watch.reason or client.reason or "the kernel died"
-        except RuntimeError as problem:
+        except RuntimeError as problem:  # a dead kernel, which nbclient notices in several places
             if watch is None:
                 return None, f"the kernel did not start: {problem}"
             return index, watch.reason or client.reason or "the kernel died"

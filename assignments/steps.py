@@ -85,15 +85,12 @@ def rebuild(submitted, release, master):
         if name in theirs:
             notes.append(f"{name} stands twice, the last one counts")
         theirs[name], anchor = cell, name
-    order = [name for name in names if name is not None]
-    if len(set(order)) == len(order) and order != [
-        grade_id(cell) for cell in release if grade_id(cell) in theirs
-    ]:
-        notes.append("cells were reordered, the order was restored")
-    if not any(
-        cell.metadata["nbgrader"]["solution"] and grade_id(cell) in theirs for cell in release
-    ):
+    answers = {grade_id(cell) for cell in release if cell.metadata["nbgrader"]["solution"]}
+    if answers.isdisjoint(theirs):
         raise ValueError("no answer cell of this assignment is in the notebook")
+    order = [grade_id(cell) for cell in release if grade_id(cell) in theirs]
+    if list(theirs) != order:  # a dictionary keeps the order in which names were first seen
+        notes.append("cells were reordered, the order was restored")
     cells = [plain(cell) for cell in added.get(None, [])]
     for cell in release:
         name, marks = grade_id(cell), cell.metadata["nbgrader"]

@@ -2,13 +2,11 @@
 
 import importlib
 import inspect
-import shutil
 
 import chapters
 import pages
 import pytest
 from bs4 import BeautifulSoup
-from playwright.sync_api import sync_playwright
 
 import flatlib
 
@@ -115,14 +113,6 @@ def test_every_chapter_has_a_card(site):
 
 
 # In a browser ---------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser():
-    executable = shutil.which("chromium") or shutil.which("chromium-browser")
-    assert executable, "the pages are checked in Chromium: install the system package `chromium`"
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ import chapters
 import pages
 import pytest
 from bs4 import BeautifulSoup
-from playwright.sync_api import sync_playwright
 
 BUILDER = chapters.ROOT / "tools" / "deck.py"
 SOURCE = chapters.ROOT / "deck" / "deck.md"
@@ -116,14 +115,6 @@ def test_the_slides_can_be_printed(deck, slides):
     content = (deck / "deck.pdf").read_bytes()
     assert content.startswith(b"%PDF")
     assert len(re.findall(rb"/Type\s*/Page\b", content)) == len(slides)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    executable = shutil.which("chromium") or shutil.which("chromium-browser")
-    assert executable, "the slides are checked in Chromium: install the system package `chromium`"
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
 
 
 def look(browser, folder):

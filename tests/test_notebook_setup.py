@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-import pathlib
 import re
 import subprocess
 import sys
@@ -184,20 +183,6 @@ def test_outside_a_notebook_the_caption_is_printed(capsys):
 
 
 # ------------------------------------------------------------------ the player
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    candidates = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
-    executable = next((path for path in candidates if pathlib.Path(path).exists()), None)
-    with sync_api.sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        except sync_api.Error as error:
-            pytest.skip(f"no Chromium for the player's tests: {error.message.splitlines()[0]}")
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

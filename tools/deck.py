@@ -27,7 +27,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book" / "_ext"))
 import chapters
-import nbformat
 from docutils import nodes
 from docutils.parsers.rst import directives
 from PIL import Image
@@ -126,16 +125,9 @@ def print_to_pdf(target, chromium):
 
 @functools.cache
 def stored_figures():
-    """The figures of the notebooks: number -> (bytes of the picture, caption, alternative)."""
-    figures = {}
-    for path in chapters.paths():
-        for cell in nbformat.read(path, as_version=4).cells:
-            for output in cell.get("outputs", []):
-                about = output.get("metadata", {}).get("flatlib", {})
-                if about.get("role") in ("figure", "animation"):
-                    number = re.match(r"Figure (\d+\.\d+)\.", about["caption"])[1]
-                    figures[number] = (_picture(output.data), about["caption"], about["alt"])
-    return figures
+    """The outputs that show the figures of the notebooks, by number."""
+    read = map(chapters.read, chapters.paths())
+    return {number: output for chapter in read for number, output in chapter.pictures.items()}
 
 
 def _picture(data):
@@ -159,8 +151,9 @@ class ChapterFigure(SphinxDirective):
         number = self.arguments[0]
         if number not in stored_figures():
             raise ExtensionError(f"no notebook holds a Figure {number}, which the slides show")
-        content, caption, alternative = stored_figures()[number]
-        picture = Image.open(io.BytesIO(content)).convert("RGB")
+        output = stored_figures()[number]
+        about = output["metadata"]["flatlib"]
+        picture = Image.open(io.BytesIO(_picture(output["data"]))).convert("RGB")
         if upper := self.options.get("from"):
             picture = picture.crop((0, round(upper * picture.height), *picture.size))
         address = self._write(picture)
@@ -168,13 +161,13 @@ class ChapterFigure(SphinxDirective):
             "below" not in self.options and picture.width < WIDE * picture.height
         )
         figure = (
-            f'<img src="{address}" alt="{html.escape(alternative)}" '
+            f'<img src="{address}" alt="{html.escape(about["alt"])}" '
             f'width="{picture.width}" height="{picture.height}">'
             f'<p class="source">Figure {number} of the course</p>'
         )
         words = nodes.container(classes=["words"])
         self.state.nested_parse(self.content, self.content_offset, words)
-        self.env.temp_data.setdefault("captions", []).append(caption)
+        self.env.temp_data.setdefault("captions", []).append(about["caption"])
         return [
             nodes.container(
                 "",

@@ -20,7 +20,7 @@ import chapters
 
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 CELL_TIMEOUT = 600
-HERO = "Figure 1.5."  # the figure on the landing page and in the README
+HERO = "1.5"  # the figure on the landing page and in the README
 HERO_FILE = chapters.ROOT / "book" / "_static" / "hero.png"
 
 
@@ -34,9 +34,8 @@ def main(names):
         print(f"Executing {path.name}", end=" ", flush=True)
         seconds = execute(path)
         print(f"in {seconds:.0f} s", flush=True)
-        image = hero_image(nbformat.read(path, as_version=4))
-        if image and path not in masters:
-            HERO_FILE.write_bytes(image)
+        if path not in masters and (hero := chapters.read(path).pictures.get(HERO)):
+            HERO_FILE.write_bytes(base64.b64decode(hero["data"]["image/png"]))
 
 
 def execute(path):
@@ -56,16 +55,6 @@ def execute(path):
     nbformat.validate(notebook)
     nbformat.write(notebook, path)
     return seconds
-
-
-def hero_image(notebook):
-    """The PNG of the landing page's figure, or None where the notebook does not show it."""
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            caption = output.get("metadata", {}).get("flatlib", {}).get("caption", "")
-            if caption.startswith(HERO) and "image/png" in output.get("data", {}):
-                return base64.b64decode(output["data"]["image/png"])
-    return None
 
 
 def normalise(notebook, seconds):

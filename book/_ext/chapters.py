@@ -125,20 +125,35 @@ class Chapter:
     @property
     def checks(self):
         """The records that `fl.check` left in the outputs: statement, claim, error, tolerance."""
-        records = (output.get("metadata", {}).get("flatlib", {}) for output in self.outputs)
-        return [record for record in records if "statement" in record]
+        return [record for output in self.outputs if "statement" in (record := _record(output))]
 
     @property
     def figures(self):
         """The records of `fl.show` and `fl.animate` in the outputs: role, caption, alt."""
-        records = (output.get("metadata", {}).get("flatlib", {}) for output in self.outputs)
-        return [record for record in records if record.get("role") in ("figure", "animation")]
+        return [_record(output) for output in self.outputs if _is_figure(output)]
+
+    @property
+    def pictures(self):
+        """The outputs of `fl.show` and `fl.animate`, by the numbers of their captions."""
+        numbered = [
+            (CAPTION.match(_record(o)["caption"]), o) for o in self.outputs if _is_figure(o)
+        ]
+        return {match.group("number"): output for match, output in numbered if match}
 
     @property
     def captions(self):
         """The numbers of the captioned figures and animations, in order of appearance."""
         captions = [figure["caption"] for figure in self.figures]
         return [m.group("number") for caption in captions if (m := CAPTION.match(caption))]
+
+
+def _record(output):
+    """What the course library left in the metadata of an output."""
+    return output.get("metadata", {}).get("flatlib", {})
+
+
+def _is_figure(output):
+    return _record(output).get("role") in ("figure", "animation")
 
 
 def read(path):

@@ -10,7 +10,6 @@ import nbformat
 ASSIGNMENTS = Path(__file__).resolve().parents[2] / "assignments"
 TRIAL = re.compile(r"^# %% (?P<part>[\w-]+): (?P<kind>right|wrong), (?P<how>.+)$", re.MULTILINE)
 HIDDEN = re.compile(r"### BEGIN HIDDEN TESTS.*?### END HIDDEN TESTS", re.DOTALL)
-SOLUTION = re.compile(r"[ ]*### (BEGIN|END) SOLUTION\n?")
 
 
 @dataclasses.dataclass(frozen=True)

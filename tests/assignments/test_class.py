@@ -3,6 +3,7 @@
 import copy
 import csv
 import random
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,9 +21,31 @@ SEED = 7
 
 @pytest.fixture(scope="module")
 def released(tmp_path_factory):
+    """The student's notebooks, by assignment."""
     folder = tmp_path_factory.mktemp("released")
-    release.release([NAME], folder)
-    return nbformat.read(folder / "release" / NAME / f"{NAME}.ipynb", as_version=4)
+    release.release(folder=folder)
+    return {
+        name: nbformat.read(folder / "release" / name / f"{name}.ipynb", as_version=4)
+        for name in names()
+    }
+
+
+def grade(folder, *options):
+    """Grade a class by the command; the rows of grades.csv, by student."""
+    command = [sys.executable, "assignments", "grade", str(folder), f"--seed={SEED}", *options]
+    subprocess.run(command, cwd=ROOT, check=True)
+    with open(folder / "grades.csv", newline="") as file:
+        return {row["student"]: row for row in csv.DictReader(file)}
+
+
+def hand_in(folder, student, name, notebook):
+    place = folder / "submitted" / student / name
+    place.mkdir(parents=True)
+    nbformat.write(notebook, place / f"{name}.ipynb")
+
+
+def solutions(name):
+    return {marks(c)["grade_id"]: c.source for c in master(name).cells if marks(c)["solution"]}
 
 
 def cell(notebook, name):
@@ -72,46 +95,42 @@ def spoiled(first):
 def graded(released, tmp_path_factory):
     """Submissions of thirty students, graded by the command; expected points, and the rows."""
     folder = tmp_path_factory.mktemp("class")
-    notebook, solved = released, master(NAME)
-    parts, every = automatic(solved), trials(NAME)
+    notebook, answers = released[NAME], solutions(NAME)
+    parts, every = automatic(master(NAME)), trials(NAME)
     points = {part: marks(tests)["points"] for part, (_, tests) in parts.items()}
     total = sum(points.values())
-    answers = {marks(c)["grade_id"]: c.source for c in solved.cells if marks(c)["solution"]}
     first, second = list(points)[:2]
-    expected, made = {}, {}
+    expected = {}
 
-    def hand_in(student, notebook, score, **other):
-        made[student], expected[student] = notebook, {"automatic": score} | other
+    def expect(student, notebook, score, **other):
+        hand_in(folder, student, NAME, notebook)
+        expected[student] = {"automatic": score} | other
 
-    hand_in("master", submission(notebook, answers), total)
-    hand_in("untouched", notebook, 0)
+    expect("master", submission(notebook, answers), total)
+    expect("untouched", notebook, 0)
     for number in range(11):
         chosen, score = honest(number, parts, every)
-        hand_in(f"honest{number:02d}", submission(notebook, chosen), score)
+        expect(f"honest{number:02d}", submission(notebook, chosen), score)
     for student, (code, note) in spoiled(first).items():
         after = submission(notebook, answers | {first: f"{answers[first]}\n\n{code}\n"})
-        hand_in(student, after, total - points[first], status="graded in part", note=note)
+        expect(student, after, total - points[first], status="graded in part", note=note)
     exits = answers | {first: f"{answers[first]}\n\nimport sys\nsys.exit()\n"}
-    hand_in("exit", submission(notebook, exits), total)
+    expect("exit", submission(notebook, exits), total)
     loop = submission(notebook, answers)
     at = loop.cells.index(cell(loop, first))
     loop.cells.insert(at, nbformat.v4.new_code_cell("while True: pass"))
-    hand_in("scratch", loop, total, status="graded in part", note="time limit")
+    expect("scratch", loop, total, status="graded in part", note="time limit")
     shuffled = submission(notebook, answers)
     random.Random(0).shuffle(shuffled.cells)
-    hand_in("shuffled", shuffled, total, note="reordered")
+    expect("shuffled", shuffled, total, note="reordered")
     without = submission(notebook, answers)
     without.cells.remove(cell(without, f"{first}-tests"))
     without.cells.remove(cell(without, second))
-    hand_in("deleted", without, total - points[second], note=f"{second} was deleted")
+    expect("deleted", without, total - points[second], note=f"{second} was deleted")
     cheat = submission(notebook, {first: "pass"})
     for name in points:
         cell(cheat, f"{name}-tests").source = "pass"
-    hand_in("cheat", cheat, 0, note="the tests were restored")
-    for student, notebook in made.items():
-        place = folder / "submitted" / student / NAME
-        place.mkdir(parents=True)
-        nbformat.write(notebook, place / f"{NAME}.ipynb")
+    expect("cheat", cheat, 0, note="the tests were restored")
     broken = {"broken": b'{"cells": [', "binary": b"\xff\xfe\x00", "other": None, "empty": None}
     broken["named"] = None
     for student, content in broken.items():
@@ -122,12 +141,7 @@ def graded(released, tmp_path_factory):
     shutil.copy(ROOT / "notebooks" / "01_interpolators.ipynb", folder / "other.ipynb")
     shutil.move(folder / "other.ipynb", folder / "submitted" / "other" / NAME / f"{NAME}.ipynb")
     (folder / "submitted" / "named" / NAME / "homework.ipynb").write_text("{}")
-    command = [sys.executable, "assignments", "grade", str(folder), f"--seed={SEED}"]
-    command += ["--memory-gb=2.5"]
-    subprocess.run(command, cwd=ROOT, check=True)
-    with open(folder / "grades.csv", newline="") as file:
-        rows = {row["student"]: row for row in csv.DictReader(file)}
-    return folder, expected, rows
+    return folder, expected, grade(folder, "--memory-gb=2.5")
 
 
 def test_every_honest_score_is_right(graded):
@@ -169,11 +183,8 @@ def test_a_second_run_grades_nothing_again(graded):
     stamps = {p: p.stat().st_mtime for p in folder.glob("autograded/*/*/*.ipynb")}
     place = Path("submitted") / "empty" / NAME / f"{NAME}.ipynb"
     shutil.copy(folder / "submitted" / "untouched" / NAME / f"{NAME}.ipynb", folder / place)
-    command = [sys.executable, "assignments", "grade", str(folder), f"--seed={SEED}"]
-    subprocess.run(command, cwd=ROOT, check=True)
+    again = grade(folder)
     assert all(path.stat().st_mtime == stamp for path, stamp in stamps.items())
-    with open(folder / "grades.csv", newline="") as file:
-        again = {row["student"]: row for row in csv.DictReader(file)}
     assert again.pop("empty")["automatic"] == "0"
     assert again == {student: row for student, row in rows.items() if student != "empty"}
 
@@ -187,3 +198,19 @@ def test_feedback_keeps_the_hidden_tests(graded):
     for page in pages:
         text = page.read_text()
         assert "hidden_tests" not in text and "GRADING_SEED" not in text, page
+
+
+def test_masters_earn_all_points_and_untouched_notebooks_none(released, tmp_path):
+    """All assignments; the sandbox runs by a command of its own, as it does in a container."""
+    for name, notebook in released.items():
+        hand_in(tmp_path, f"master-{name}", name, submission(notebook, solutions(name)))
+        hand_in(tmp_path, f"untouched-{name}", name, notebook)
+    sandbox = shlex.join(["env", sys.executable, str(ASSIGNMENTS / "sandbox.py")])
+    rows = grade(tmp_path, f"--container={sandbox}")
+    assert len(rows) == 2 * len(names())
+    for name in names():
+        full, none = rows[f"master-{name}"], rows[f"untouched-{name}"]
+        assert full["status"] == none["status"] == "graded"
+        assert full["automatic"] == full["automatic_max"] and none["score"] == "0"
+        by_hand = float(full["max_score"]) - float(full["automatic"])
+        assert float(full["awaiting_points"]) == by_hand > 0 == float(none["awaiting_points"])
