@@ -22,19 +22,17 @@ c.CourseDirectory.source_directory = str(HERE / "source")
 # Several graders write into one file: they wait for one another.
 c.CourseDirectory.db_url = f"sqlite:///{root / 'gradebook.db'}?timeout=120"
 
-c.GenerateAssignment.preprocessors = [steps.ExpectedPictures] + [
-    f"nbgrader.preprocessors.{name}"
-    for name in (
-        "LockCells",
-        "ClearSolutions",
-        "ClearOutput",
-        "CheckCellMetadata",
-        "ComputeChecksums",
-        "SaveCells",
-        "ClearHiddenTests",
-        "ComputeChecksums",
-        "CheckCellMetadata",
-    )
+c.GenerateAssignment.preprocessors = [
+    steps.ExpectedPictures,
+    "nbgrader.preprocessors.LockCells",
+    "nbgrader.preprocessors.ClearSolutions",
+    "nbgrader.preprocessors.ClearOutput",
+    "nbgrader.preprocessors.CheckCellMetadata",
+    "nbgrader.preprocessors.ComputeChecksums",
+    "nbgrader.preprocessors.SaveCells",
+    steps.HideHiddenTests,
+    "nbgrader.preprocessors.ComputeChecksums",
+    "nbgrader.preprocessors.CheckCellMetadata",
 ]
 c.ClearSolutions.text_stub = "*Write your answer here.*"
 c.RebuildFromMaster.release = str(root / "release")

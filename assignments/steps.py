@@ -38,9 +38,10 @@ class ExpectedPictures(NbGraderPreprocessor):
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             if "image/png" in data:
-                alt = " ".join("".join(data.get("text/plain", "")).split())
+                about = output["metadata"]["flatlib"]  # from fl.show
                 image = "".join(data["image/png"].split())
-                text = f"What it should look like:\n\n![{alt}](data:image/png;base64,{image})"
+                picture = f"![{about['alt']}](data:image/png;base64,{image})"
+                text = f"What it should look like:\n\n{picture}\n\n*{about['caption']}*"
                 marks = {"schema_version": 3, "grade": False, "solution": False, "task": False}
                 marks |= {"locked": True, "grade_id": f"{grade_id(cell)}-expected"}
                 new = nbformat.v4.new_markdown_cell(text, metadata={"nbgrader": marks})
@@ -167,10 +168,13 @@ class ExecuteWithinLimits(NbGraderPreprocessor):
 
 
 class HideHiddenTests(ClearHiddenTests):
-    """Keep hidden tests, and what their tracebacks show of them, out of the feedback."""
+    """Keep hidden tests, and what tracebacks show of them, out of the release and the feedback."""
 
     def preprocess_cell(self, cell, resources, cell_index):
-        if self._remove_hidden_test_region(cell):
+        before = cell.source
+        cell, resources = super().preprocess_cell(cell, resources, cell_index)
+        if cell.source != before:
+            cell.source = cell.source.rstrip()
             for output in cell.get("outputs", []):
                 if output.output_type == "error":
                     output.traceback = [f"{output.ename}: {output.evalue}"]

@@ -25,7 +25,8 @@ def test_release(released, name):
     answers = [c for c in notebook.cells if marks(c)["solution"] and c.cell_type == "code"]
     assert all("NotImplementedError" in c.source for c in answers)
     pictures = [c for c in notebook.cells if "data:image/png" in c.source]
-    assert len(pictures) >= 2
+    assert len(pictures) >= 2 and all("*Figure " in c.source for c in pictures)
+    assert all(c.source == c.source.rstrip() for c in notebook.cells)
     assert (released / name / f"{name}.ipynb").stat().st_size < 1_000_000
 
 
