@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import json
 import random
 import shlex
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grading
 import nbformat
 import pytest
 import release
@@ -167,6 +169,18 @@ def test_what_cannot_be_graded_has_a_reason_and_no_score(graded):
         row = rows[student]
         assert row["status"] == ("missing" if student == "empty" else "not graded")
         assert row["score"] == row["automatic"] == "" and reason in row["notes"], row
+
+
+def test_a_run_that_was_ended_has_no_score(tmp_path):
+    """The sandbox gave up: the row names the reason, and the gradebook is not even asked."""
+    place = tmp_path / "autograded" / "student" / NAME
+    place.mkdir(parents=True)
+    incidents = [{"cell": "a", "reason": "time limit"}, {"cell": None, "reason": "too many"}]
+    metadata = {"grading": {"incidents": incidents, "notes": []}}
+    (place / f"{NAME}.ipynb").write_text(json.dumps({"metadata": metadata}))
+    row = grading.row(tmp_path, "student", NAME, None)
+    assert row["status"] == "not graded" and row["notes"] == "a: time limit; too many"
+    assert row["score"] == row["automatic"] == ""
 
 
 def test_answers_by_hand_await_a_grader(graded):
