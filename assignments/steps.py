@@ -168,9 +168,15 @@ class ExecuteWithinLimits(NbGraderPreprocessor):
 
 
 class HideHiddenTests(ClearHiddenTests):
-    """Keep hidden tests, and what tracebacks show of them, out of the release and the feedback."""
+    """Keep hidden tests, and what tracebacks show of them, out of the release and the feedback.
+
+    Only test cells are looked at: a student may have written the marks into an answer.
+    """
 
     def preprocess_cell(self, cell, resources, cell_index):
+        marks = cell.metadata.get("nbgrader", {})
+        if marks.get("solution") or not marks.get("grade"):
+            return cell, resources
         before = cell.source
         cell, resources = super().preprocess_cell(cell, resources, cell_index)
         if cell.source != before:

@@ -99,3 +99,10 @@ def test_feedback_without_hidden_tests():
     cell, _ = steps.HideHiddenTests().preprocess_cell(cell, {}, 0)
     assert cell.source == "assert True"
     assert cell.outputs[0].traceback == ["AssertionError: slip"]
+
+
+@pytest.mark.parametrize("source", ["### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS\nx = 1"])
+def test_marks_in_an_answer_do_not_stop_the_feedback(source):
+    cell = marked(new_code_cell(source), "square", solution=True)
+    cell, _ = steps.HideHiddenTests().preprocess_cell(cell, {}, 0)
+    assert cell.source == source
