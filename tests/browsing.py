@@ -212,7 +212,7 @@ def first_found(page, words):
     page.keyboard.type(words)
     page.keyboard.press("Enter")
     page.wait_for_url("**/search.html?**")
-    page.wait_for_selector("#search-results p.search-summary:has-text('found')", timeout=20_000)
+    page.wait_for_selector("#search-results h2:has-text('Results')", state="attached")
     result = page.locator("#search-results li a").first
     return result.get_attribute("href") if result.count() else None
 

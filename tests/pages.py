@@ -90,22 +90,19 @@ def buttons(site, path, repository):
     page = site.pages[path]
     notebook = f"{path.removesuffix('.html')}.ipynb"
     colab = f"https://colab.research.google.com/github/{repository}/blob/main/{notebook}"
-    for what, button, address in (
-        ("Open in Colab", page.find("a", string="Open in Colab"), colab),
-        ("Colab of the theme", page.select_one(".dropdown-launch-buttons a"), colab),
-        (
-            "Download",
-            page.find("a", string="Download"),
-            f"https://github.com/{repository}/raw/main/{notebook}",
-        ),
-        (
-            "download of the theme",
-            page.select_one("a.btn-download-source-button"),
-            f"{'../' * path.count('/')}_sources/{notebook}",
-        ),
+    raw = f"https://github.com/{repository}/raw/main/{notebook}"
+    source = f"{'../' * path.count('/')}_sources/{notebook}"
+    for button, address in (
+        (page.find("a", string="Open in Colab"), colab),
+        (page.select_one('.dropdown-launch-buttons a[href*="colab."]'), colab),
+        (page.find("a", string="Download"), raw),
+        (page.select_one("a.btn-download-source-button"), source),
     ):
         if button is None or button["href"] != address:
-            yield f"the button {what} does not lead to {address}"
+            yield f"no button leads to {address}, but one to {button and button['href']}"
+    for button in page.select(".dropdown-launch-buttons a"):
+        if notebook not in unquote(button["href"]):
+            yield f"the button {button.get_text(strip=True)} opens another notebook"
 
 
 def raw_source(site, path):

@@ -156,7 +156,7 @@ PLAYER = """<figure class="fl-animation" data-label="x" data-fps="5">
 <img src="/favicon.svg" alt="x"><script class="fl-frames">["/favicon.svg", "/dot.svg"]</script>
 """
 IDLE_PLAYER = PLAYER + "<button>Play</button>"
-CHANGE = "document.querySelector('img').setAttribute('src', `/favicon.svg?${performance.now()}`)"
+CHANGE = "document.querySelector('img').setAttribute('src', `/favicon.svg#${performance.now()}`)"
 MOVE = "@keyframes a { to { left: 9px } } p { animation: a 1s infinite; position: relative }"
 WRONG_PAGES = {
     "wrong formula": (MATHJAX + r'<div class="math">\[ \nosuch \]</div>', "formulas are wrong"),
@@ -193,7 +193,10 @@ WRONG_PAGES = {
     "never": (PLAYER, "1 frames are not loaded when they are reached"),
     "no button": (PLAYER, "has no button"),
     "still": (IDLE_PLAYER, "does not play"),
-    "restless": (IDLE_PLAYER + f"<script>setInterval(() => {CHANGE}, 50)</script>", "not pause"),
+    "restless": (
+        IDLE_PLAYER + f"<script>onclick = () => setInterval(() => {CHANGE}, 50)</script>",
+        "not pause",
+    ),
     "moves by itself": (f"<style>{MOVE}</style><p>x</p>", "something moves by itself"),
     "glides": ("<style>html { scroll-behavior: smooth }</style>", "glides"),
     "button on paper": ("<button>x</button>", "BUTTON  is printed"),
