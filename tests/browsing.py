@@ -149,14 +149,15 @@ def on_paper(page):
     size = page.viewport_size
     page.emulate_media(media="print", color_scheme="dark")
     page.set_viewport_size({"width": PAPER, "height": size["height"]})
-    for event, name in (("beforeprint", "paper"), ("afterprint", "settle")):  # as a browser does
-        page.evaluate("event => window.dispatchEvent(new Event(event))", event)
-        page.evaluate("look.settle()")
-        found = page.evaluate(f"look.{name}()")
-        yield from (f"{problem} (print)" for problem in found or ())
+    page.evaluate("look.settle()")
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")  # as a browser does
+    page.evaluate("look.settle()")
+    found = page.evaluate("look.paper()")
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
     page.emulate_media(media="screen", color_scheme="light")
     page.set_viewport_size(size)
     page.evaluate("look.settle()")
+    return [f"{problem} (print)" for problem in found]
 
 
 def axe(page):

@@ -179,7 +179,7 @@ window.look = (() => {
         problems.push(`${element.tagName} ${element.className} is printed`);
     const cut = (e) => e && e.tagName !== "ARTICLE" &&
       ((style(e).overflowX !== "visible" && e.scrollWidth > e.clientWidth + 1) || cut(e.parentElement));
-    for (const element of [...written(), ...all("article :is(img, svg, table, pre, mjx-container)")]) {
+    for (const element of [...written(), ...all("article :is(img, svg, table, pre, mjx-math)")]) {
       const { left, width } = element.getBoundingClientRect();
       const right = left + Math.max(width, element.scrollWidth ?? 0);
       if (shown(element) && width > 1 && (right > innerWidth + 1 || cut(element)))
@@ -190,7 +190,7 @@ window.look = (() => {
 
   // Colours and places settle before they are looked at.
   async function settle() {
-    await pause(50);
+    for (let i = 0; i < 3; i++) await new Promise(requestAnimationFrame);
     const ending = document.getAnimations().filter((a) => a.effect.getComputedTiming().endTime !== Infinity);
     await Promise.race([pause(2000), Promise.allSettled(ending.map((a) => a.finished))]);
   }
@@ -204,10 +204,11 @@ window.look = (() => {
   }
 
   // axe asks every element on its own, which takes minutes where formulas are. The glyphs of a formula
-  // are hidden from a screen reader, which reads the MathML beside them; and of the words of
-  // a program in one style, one shows the colour of all.
+  // are hidden from a screen reader, which reads the MathML beside them; of the words of a program
+  // in one style, one shows the colour of all; and so do some rows of a long table.
   function lighten() {
     for (const glyphs of all('mjx-math[aria-hidden="true"]')) glyphs.remove();
+    for (const row of all("tbody tr:nth-child(n + 12)")) row.remove();
     const styles = new Set();
     for (const token of all(".highlight pre span[class]")) {
       const looks = token.closest(".highlight").parentElement.className + token.className;
