@@ -8,6 +8,7 @@ import shutil
 
 import chapters
 import lxml.html
+import pages
 import pdf
 import pikepdf
 import pypdfium2
@@ -17,6 +18,7 @@ import yaml
 ROOT = chapters.ROOT
 SITE = ROOT / "_build" / "html"
 BOOK = ROOT / "_build" / "flat-minima.pdf"
+ABOUT = yaml.safe_load((ROOT / "CITATION.cff").read_text())
 
 TOC = """
 root: book/front
@@ -37,6 +39,7 @@ ONE = r"""<article class="bd-article"><section id="one"><h1>1. One<a class="head
 <figure><figure class="fl-animation"><img alt="a" loading="lazy" src="../_static/hero.png">
 <div class="fl-controls"><button>Play</button></div><script class="fl-frames">[]</script></figure>
 <div class="fl-explorable-controls">Slider</div><figcaption>Figure 1.1</figcaption></figure>
+<svg viewBox="0 0 9 9"><clipPath id="c"><path d="M0 0h9"/></clipPath><g clip-path="url(#c)"/></svg>
 <div style="height: 400mm"></div>
 <section id="summary"><h2>Summary</h2><p>Of chapter one, \(x^2\).</p></section>
 </section></article>"""
@@ -150,6 +153,11 @@ def test_solutions_are_printed_and_controls_are_not(printed):
         assert not printed.pages_with(words)
 
 
+def test_parts_of_drawings_are_found(small):
+    document = pdf.join(small / "_build" / "html", yaml.safe_load(TOC), ABOUT)
+    assert 'clippath id="one--c"' in document and 'clip-path="url(#one--c)"' in document
+
+
 def test_bookmarks_are_chapters_and_sections(printed):
     titles = [title for title, _ in printed.bookmarks]
     assert titles == [pdf.FRONT, "1. One", "Summary", "2. Two", "Summary"]
@@ -183,13 +191,12 @@ def test_pictures_are_printed(printed):
 def print_wrong(browser, small, right, wrong):
     """The small book with something exchanged in its document."""
     site = small / "_build" / "html"
-    about = yaml.safe_load((small / "CITATION.cff").read_text())
-    document = pdf.join(site, yaml.safe_load(TOC), about)
+    document = pdf.join(site, yaml.safe_load(TOC), ABOUT)
     assert right in document
     document = document.replace(right, wrong)
     raw, target = small / "raw.pdf", small / "wrong.pdf"
     pdf.print_to_pdf(browser, document, site, raw)
-    pdf.finish(raw, target, document, about)
+    pdf.finish(raw, target, document, ABOUT)
     return Printed(target)
 
 
@@ -235,8 +242,9 @@ def test_a_closed_solution_would_be_missed(browser, small):
         (r"\(x^2\)", r"\(\frac\)", "formulas are wrong"),
         ('src="http://book.invalid/_static/hero.png"', 'src="/none.png"', "cannot be decoded"),
         ("Of chapter two.", '<span style="padding: 500px"></span>', "is wider than the page"),
+        ('<div class="math">', '<div class="other">', "is wider than the page"),
     ],
-    ids=["unknown command", "formula", "picture", "wide"],
+    ids=["unknown command", "formula", "picture", "wide", "wide formula that is not made smaller"],
 )
 def test_what_cannot_be_printed_stops_the_printing(browser, small, right, wrong, problem):
     with pytest.raises(Exception, match=problem):
@@ -252,6 +260,64 @@ def test_a_link_to_another_server_asks_for_nothing(browser, small):
     with pytest.raises(SystemExit, match=r"example\.org"):
         style = '<link rel="stylesheet" href="https://example.org/a.css"><style>'
         print_wrong(browser, small, "<style>", style)
+
+
+# A chapter printed from the browser -----------------------------------------------------------
+
+CHAPTER = chapters.read(chapters.paths()[-2])
+
+
+@pytest.fixture(scope="module")
+def server():
+    server = pages.serve(SITE)
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def print_chapter(browser, server, target, without="nothing"):
+    """Print a chapter as a reader with a dark screen does; one file of the site may be missing."""
+    with browser.new_context(color_scheme="dark") as context:
+        page = context.new_page()
+        page.route(f"**/{without}*", lambda route: route.abort())
+        page.goto(f"{server.url}/notebooks/{CHAPTER.path.stem}.html")
+        page.evaluate("MathJax.startup.promise")
+        assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+        page.pdf(path=target)
+    return Printed(target)
+
+
+def darkest(path):
+    """The brightness of the darkest spot on the second page, from 0 to 255."""
+    document = pypdfium2.PdfDocument(path)
+    brightness = document[1].render(scale=2).to_pil().convert("L").getextrema()[0]
+    document.close()
+    return brightness
+
+
+def test_a_chapter_on_paper_is_light_and_open(browser, server, tmp_path):
+    printed = print_chapter(browser, server, tmp_path / "chapter.pdf")
+    assert darkest(printed.path) < 50
+    for solution in solutions():
+        assert printed.pages_with(solution), solution
+
+
+def test_without_the_script_a_chapter_is_pale(browser, server, tmp_path):
+    printed = print_chapter(browser, server, tmp_path / "chapter.pdf", without="print.js")
+    assert darkest(printed.path) > 60
+
+
+def test_without_the_style_solutions_are_closed(browser, server, tmp_path):
+    printed = print_chapter(browser, server, tmp_path / "chapter.pdf", without="course.css")
+    assert not any(map(printed.pages_with, solutions()))
+
+
+def solutions():
+    """The first words, without formulas, of the solutions in a chapter."""
+    text = "\n".join(CHAPTER.markdown)
+    found = re.findall(r"<summary>Solution</summary>\n\n(\w+ \w+ \w+ \w+)", text)
+    assert len(found) >= 2
+    return found
 
 
 # The real book --------------------------------------------------------------------------------

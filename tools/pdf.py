@@ -29,6 +29,7 @@ FONTS = [
     Path(matplotlib.get_data_path()) / "fonts" / "ttf",
 ]
 HOST = "http://book.invalid/"  # exists nowhere: `print_to_pdf` answers every request itself
+REFERENCE = re.compile(r"\burl\(#([^)]+)\)")  # from one part of a drawing to another
 FRONT = "About this course"  # heading of the first page, which has the title of the book
 
 
@@ -114,9 +115,12 @@ def take_article(page, name, names):
         details.set("open", "")
     for element in article.iter(lxml.etree.Element):
         element.attrib.pop("loading", None)  # there is no scrolling to wait for
-        for attribute in ("id", "for", "aria-labelledby", "aria-describedby"):
-            if attribute in element.attrib:
-                element.set(attribute, identifier(name, element.get(attribute)))
+        for attribute, value in element.items():
+            if attribute in ("id", "for", "aria-labelledby", "aria-describedby"):
+                value = " ".join(identifier(name, anchor) for anchor in value.split())
+            element.set(
+                attribute, REFERENCE.sub(lambda m: f"url(#{identifier(name, m[1])})", value)
+            )
     article.rewrite_links(lambda link: inside(link, names), resolve_base_href=False)
     for link in article.xpath(".//a[starts-with(@href, $host)]", host=HOST):
         link.drop_tag()  # to a file of the site, such as a picture in full size
@@ -186,7 +190,7 @@ def entry(anchor, heading):
 
 # A formula is set once, and without a copy in MathML; an unknown command in it is an error.
 CONFIGURE = """
-MathJax.options = {...MathJax.options, enableMenu: false, enableAssistiveMml: false};
+MathJax.options = {...MathJax.options, menuOptions: {settings: {assistiveMml: false}}};
 MathJax.tex = {...MathJax.tex, packages: {"[-]": ["noundefined"]}};
 """
 
