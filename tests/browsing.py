@@ -219,15 +219,15 @@ def first_found(page, words):
 
 
 def moves(figure, milliseconds):
-    """How often the picture of an animation changes in so many milliseconds."""
+    """When the picture of an animation changes in so many milliseconds."""
     return figure.evaluate(
         """async (figure, milliseconds) => {
-          let count = 0;
-          const observer = new MutationObserver((changes) => { count += changes.length; });
+          const times = [];
+          const observer = new MutationObserver(() => times.push(performance.now()));
           observer.observe(figure.querySelector("img"), { attributeFilter: ["src"] });
           await new Promise((done) => setTimeout(done, milliseconds));
           observer.disconnect();
-          return count;
+          return times;
         }""",
         milliseconds,
     )
