@@ -9,7 +9,7 @@ BOOK_SOURCES := _config.yml _toc.yml $(wildcard book/*.md book/*.bib book/_ext/*
 	$(wildcard notebooks/*.ipynb flatlib/* flatlib/data/*) benchmarks/RESULTS.md
 
 .PHONY: help book test check notebooks colab bench figures assignments grade feedback public
-.PHONY: deck repository clean
+.PHONY: deck links release repository clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -52,6 +52,12 @@ public: $(READY) ## Write what may be published, without masters: make public IN
 deck: $(READY) ## Build the slides of a seminar into _build/deck
 	@$(BIN)/python tools/deck.py
 
+links: $(READY) ## Ask for every address that the book links to, as a workflow does weekly
+	@$(BIN)/jupyter-book build -q -W --keep-going --builder linkcheck --path-output _build/links .
+
+release: book pdf ## Pack the book, its PDF and the notebooks into _build/release: make release [TAG=v1.0.0]
+	@$(BIN)/python tools/release.py $(TAG)
+
 repository: $(READY) ## Move the course to another address: make repository URL=https://... [TAG=v1.0.0]
 	@$(BIN)/python tools/repository.py "$(URL)" $(TAG)
 
@@ -64,8 +70,8 @@ $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || tools/apt.sh python3-venv "virtual environments"
 	@echo "Creating the virtual environment $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
-	@echo "Installing requirements.txt and the library into it (minutes the first time)"
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.txt -e .
+	@echo "Installing requirements.txt into it (minutes the first time)"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 # A change in an extension or the configuration concerns every page, so it starts afresh; so does a
