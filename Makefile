@@ -9,7 +9,7 @@ BOOK_SOURCES := _config.yml _toc.yml $(wildcard book/*.md book/*.bib book/_ext/*
 	$(wildcard notebooks/*.ipynb flatlib/* flatlib/data/*) benchmarks/RESULTS.md
 
 .PHONY: help book test check notebooks colab bench figures assignments grade feedback public
-.PHONY: deck links release repository clean
+.PHONY: deck stills links release repository clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -32,6 +32,9 @@ colab: $(READY) ## Run every notebook as Colab would: its versions, an empty fol
 
 bench: $(READY) ## Compare the library with others: writes benchmarks/RESULTS.md in some ten minutes
 	@$(BIN)/python benchmarks $(SECTIONS)
+
+stills: $(READY) ## Draw the still pictures of the explorables anew, into book/stills
+	@$(BIN)/python tools/stills.py
 
 figures: $(READY) ## Compute Figures 3 and 4 of the paper into figures/ (OPTIONS="--help" lists choices)
 	@$(BIN)/python -m flatlib.paper $(OPTIONS)

@@ -115,3 +115,25 @@ ValueError if X\\* is wrong."""
 
 def test_a_docstring_is_read_as_plain_text():
     assert "\n".join(reference.convert(DOCSTRING.split("\n"))) == AS_MARKUP
+
+
+@pytest.mark.parametrize(
+    ("directive", "missing"),
+    [("{explorable} none\n:alt: A picture.", "none.js"), ("{explorable} depth", ":alt:")],
+)
+def test_an_explorable_without_its_parts_stops_the_build(small_book, directive, missing):
+    _, folder, build = small_book
+    book = folder.parents[1] / "book"
+    for part in ("stills", "_static/explore"):
+        shutil.copytree(chapters.ROOT / "book" / part, book / part)
+    (book / "stills" / "none.html").touch()
+    page = f"# A small book\n\n```{directive}\n\nA caption.\n```\n"
+    (book / "index.md").write_text(page)
+    code, said = build()
+    assert code != 0 and missing in said
+    page = page.replace("none", "depth").replace("depth\n\n", "depth\n:alt: A picture.\n\n")
+    (book / "index.md").write_text(page)
+    code, said = build()
+    assert code == 0, said
+    figure = pages.read_site(folder).pages["book/index.html"].select_one("figure.fl-explorable")
+    assert figure.select_one("svg") and "A caption." in figure.select_one("figcaption").get_text()
