@@ -32,11 +32,11 @@ def small_book(tmp_path):
     first = synthetic.chapter(tmp_path / "notebooks", 1, "small")
     second = synthetic.chapter(tmp_path / "notebooks", 2, "other")
 
-    def build():
+    def build(*options):
         synthetic.write(first)
         synthetic.write(second)
         run = "from jupyter_book.cli.main import main; main()"
-        command = [sys.executable, "-c", run, "build", "-W", "-q", str(tmp_path)]
+        command = [sys.executable, "-c", run, "build", "-W", "-q", *options, str(tmp_path)]
         result = subprocess.run(command, capture_output=True, text=True)
         return result.returncode, result.stdout + result.stderr
 
@@ -102,6 +102,25 @@ def test_a_broken_link_to_the_published_book_stops_the_build(small_book, target)
     first.notebook.cells[2].source += f"\n\n[Broken]({PUBLISHED}/{target})\n"
     code, said = build()
     assert code != 0 and "none" in said
+
+
+def test_the_link_check_finds_what_does_not_answer(small_book):
+    first, folder, build = small_book
+    config = folder.parents[1] / "_config.yml"
+    only_here = 'linkcheck_ignore: ["https:"]'
+    config.write_text(config.read_text().replace("linkcheck_retries: 3", only_here))
+    server = pages.serve(chapters.ROOT)
+    try:
+        text = first.notebook.cells[2].source
+        first.notebook.cells[2].source = f"{text}\n\n[There]({server.url}/README.md)\n"
+        code, said = build("--builder", "linkcheck")
+        assert code == 0, said
+        first.notebook.cells[2].source = f"{text}\n\n[Not there]({server.url}/none.md)\n"
+        code, said = build("--builder", "linkcheck")
+        assert code != 0 and "none.md" in said
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 DOCSTRING = """\
