@@ -59,7 +59,7 @@ links: $(READY) ## Ask for every address that the book links to, as a workflow d
 	@$(BIN)/jupyter-book build -q -W --keep-going --builder linkcheck --path-output _build/links .
 
 release: book pdf ## Pack the book, its PDF and the notebooks into _build/release: make release [TAG=v1.0.0]
-	@$(BIN)/python tools/release.py $(TAG)
+	@$(BIN)/python tools/pack.py $(TAG)
 
 repository: $(READY) ## Move the course to another address: make repository URL=https://... [TAG=v1.0.0]
 	@$(BIN)/python tools/repository.py "$(URL)" $(TAG)

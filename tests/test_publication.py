@@ -14,10 +14,10 @@ from xml.etree import ElementTree
 
 import card
 import chapters
+import pack
 import pages
 import publication
 import pytest
-import release
 import repository
 import yaml
 from bs4 import BeautifulSoup
@@ -217,7 +217,7 @@ def contents(archive):
 
 def test_the_files_of_a_release(small_tree):
     target = small_tree / "_build" / "release"
-    paths = release.pack(small_tree, target)
+    paths = pack.write(small_tree, target)
     assert set(paths) == set(target.iterdir())
     html, notebooks, pdf = paths
     assert html.name == "flat-minima-html-7.8.9.zip"
@@ -234,7 +234,7 @@ def test_the_files_of_a_release(small_tree):
 
 def test_unpacked_notebooks_are_complete(tmp_path):
     """Of what is unpacked, the links lead somewhere, and the library can be imported."""
-    release.gather_notebooks(ROOT, tmp_path / "unpacked")
+    pack.gather_notebooks(ROOT, tmp_path / "unpacked")
     links = set()
     for path in (tmp_path / "unpacked" / "notebooks").glob("*.ipynb"):
         text = "\n".join(chapters.prose(cell) for cell in chapters.read(path).markdown)
@@ -248,7 +248,7 @@ def test_unpacked_notebooks_are_complete(tmp_path):
 
 
 def test_a_tag_that_is_not_the_version_is_refused():
-    command = [sys.executable, ROOT / "tools" / "release.py", "v0.0.1"]
+    command = [sys.executable, ROOT / "tools" / "pack.py", "v0.0.1"]
     outcome = subprocess.run(command, capture_output=True, text=True)
     assert outcome.returncode != 0 and VERSION in outcome.stderr
 
@@ -396,4 +396,4 @@ def test_a_wrong_form_is_noticed(old, new, tmp_path):
 def test_a_release_without_its_pdf_is_noticed(small_tree):
     (small_tree / "_build" / "flat-minima.pdf").unlink()
     with pytest.raises(FileNotFoundError):
-        release.pack(small_tree, small_tree / "_build" / "release")
+        pack.write(small_tree, small_tree / "_build" / "release")

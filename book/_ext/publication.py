@@ -75,14 +75,10 @@ def day(root):
 
 def description(doctree):
     """The first paragraph of a page, shortened, with its formulas as plain text."""
-    first = next((p for p in doctree.findall(nodes.paragraph) if _is_text(p)), None)
-    text = first.astext() if first else ""
+    paragraphs = doctree.findall(nodes.paragraph)
+    text = next((p.astext() for p in paragraphs if isinstance(p.parent, nodes.section)), "")
     text = re.sub(r"_(\d)", lambda found: chr(ord("₀") + int(found[1])), text)
     return textwrap.shorten(text, DESCRIPTION_LENGTH, placeholder=" …")
-
-
-def _is_text(paragraph):
-    return isinstance(paragraph.parent, nodes.section)
 
 
 class PublishedLinks(SphinxPostTransform):
@@ -135,10 +131,9 @@ def _describe(app, pagename, templatename, context, doctree):
         text = html.escape(description(doctree))
         context["meta"] = (context["meta"] or {}) | {"og:description": text}
         context["metatags"] += f'<meta name="description" content="{text}" />\n'
-    today = day(app.srcdir)
+    changes, last = context["pathto"]("book/changes"), day(app.srcdir)
     context["theme_extra_footer"] = (
-        f'<a href="{context["pathto"]("book/changes")}">Version {version(app.srcdir)}</a>'
-        f" · {today.day} {today:%B %Y}"
+        f'<a href="{changes}">Version {version(app.srcdir)}</a> · {last.day} {last:%B %Y}'
     )
 
 

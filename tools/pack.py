@@ -1,6 +1,6 @@
 """Pack what is attached to a release into _build/release: the book as HTML and PDF, the notebooks.
 
-Usage: python tools/release.py [TAG]     such as v0.1.0, to check that it is the version's tag
+Usage: python tools/pack.py [TAG]     such as v0.1.0, to check that it is the version's tag
 
 The notebooks come with the library, so what is unpacked needs nothing from the repository: its
 README says how to run it. `make release` builds the book and its PDF first.
@@ -39,11 +39,11 @@ def main(arguments):
         sys.exit(f"The tag is {' '.join(arguments)}, but pyproject.toml says version {version}.")
     target = ROOT / "_build" / "release"
     shutil.rmtree(target, ignore_errors=True)
-    for path in pack(ROOT, target):
+    for path in write(ROOT, target):
         print(f"{path.relative_to(ROOT)}  {path.stat().st_size / 1e6:.1f} MB")
 
 
-def pack(root, target):
+def write(root, target):
     """Write the three files of a release; their paths."""
     version = publication.version(root)
     pdf = target / f"flat-minima-{version}.pdf"
