@@ -41,7 +41,7 @@ def still(browser, name):
 def open_alone(browser, name):
     """A page that holds one explorable and nothing else."""
     page = browser.new_page()
-    body = explore.figure(name, "", "")
+    body = explore.figure(name, "", "What the script must take away.")
     scripts = [(explore.SCRIPTS / f"{part}.js").read_text() for part in ("explore", name)]
     page.set_content(
         f"<style>{(explore.SCRIPTS / 'explore.css').read_text()}</style>"
