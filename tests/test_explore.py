@@ -229,7 +229,7 @@ def test_depth_two_keeps_the_zeros_and_depth_three_loses_them(alone):
     slider(page, "Measurements").press("End")
     assert say(page).endswith(exact)
     before = page.locator(".fl-panels").inner_html()
-    page.get_by_role("button", name="Another vector").click()
+    page.get_by_role("button", name="New instance").click()
     assert page.locator(".fl-panels").inner_html() != before
 
 

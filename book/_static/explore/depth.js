@@ -98,7 +98,7 @@ explore.depth = (stage) => {
     stage, "Depth", { min: 2, max: 12, step: 0.25, value: 3, words: (k) => `k = ${k}` }, draw);
   const measurements = explore.slider(
     stage, "Measurements", { min: 6, max: SIZE, step: 1, value: 14, words: (m) => `m = ${m}` }, draw);
-  explore.button(stage, "Another vector, other measurements", () => {
+  explore.button(stage, "New instance", () => {
     seed += 1;
     renew();
     draw();
