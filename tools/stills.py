@@ -41,14 +41,18 @@ def still(browser, name):
 def open_alone(browser, name):
     """A page that holds one explorable and nothing else."""
     page = browser.new_page()
-    body = explore.figure(name, "", "")
+    errors = []
+    page.on("pageerror", lambda error: errors.append(error))
+    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    body = explore.figure(name, "", "What the script must take away.")
     scripts = [(explore.SCRIPTS / f"{part}.js").read_text() for part in ("explore", name)]
     page.set_content(
         f"<style>{(explore.SCRIPTS / 'explore.css').read_text()}</style>"
         f'<figure class="fl-explorable" data-name="{name}">{body}</figure>'
         + "".join(f"<script>{script}</script>" for script in scripts)
     )
-    page.wait_for_selector(".fl-explorable-controls")
+    if errors:
+        raise RuntimeError(f"{name}.js: {errors[0]}")
     return page
 
 

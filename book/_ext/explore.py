@@ -51,13 +51,22 @@ def phase():
 DATA = {"phase": phase}
 
 
+def sources(name):
+    """The files that an explorable is made of."""
+    data = (ROOT / "flatlib" / "data").glob("figure3_*.npz") if name in DATA else []
+    return [STILLS / f"{name}.html", SCRIPTS / f"{name}.js", *data]
+
+
 def figure(name, alt, panels):
     """The figure without its caption, as HTML. `panels` is the picture, as SVG."""
     data = ""
     if name in DATA:
         data = f'<script type="application/json">{json.dumps(DATA[name]())}</script>'
     label = html.escape(alt)
-    return f'<div class="fl-panels" role="img" aria-label="{label}">{panels}</div>{data}'
+    return (
+        f'<div class="fl-panels" role="img" aria-label="{label}">{panels}</div>{data}'
+        "<noscript><p>This picture moves where scripts are on.</p></noscript>"
+    )
 
 
 class explorable(nodes.General, nodes.Element):
@@ -71,14 +80,14 @@ class Explorable(SphinxDirective):
 
     def run(self):
         name = self.arguments[0]
-        still = STILLS / f"{name}.html"
-        for path in (still, SCRIPTS / f"{name}.js"):
+        for path in sources(name):
             if not path.exists():
                 raise self.error(f"the explorable {name!r} needs {path.relative_to(ROOT)}")
             self.env.note_dependency(str(path))
         if not self.options.get("alt"):
             raise self.error(f"the explorable {name!r} needs :alt:")
-        node = explorable(name=name, markup=figure(name, self.options["alt"], still.read_text()))
+        still = (STILLS / f"{name}.html").read_text()
+        node = explorable(name=name, markup=figure(name, self.options["alt"], still))
         node["ids"].append(f"explore-{name}")
         self.state.nested_parse(self.content, self.content_offset, node)
         return [node]

@@ -6,93 +6,82 @@ const explore = {};
 
 explore.start = (figure) => {
   const panels = figure.querySelector(".fl-panels");
+  const still = [...panels.childNodes];
   const controls = document.createElement("div");
   const buttons = document.createElement("div");
   const readout = document.createElement("p");
   controls.className = "fl-explorable-controls";
   buttons.className = "fl-buttons";
   readout.className = "fl-readout";
-  panels.replaceChildren();
-  panels.after(controls, readout);
-  controls.append(buttons);
+  controls.append(buttons, readout);
   const data = figure.querySelector("script[type='application/json']");
-  explore[figure.dataset.name]({
-    panels,
-    buttons,
-    data: data && JSON.parse(data.textContent),
-    // What the picture shows now, in words. It is read aloud, so not while something moves.
-    tell(text, aloud = true) {
-      readout.textContent = text;
-      readout.setAttribute("aria-live", aloud ? "polite" : "off");
-    },
-  });
+  panels.replaceChildren();
+  panels.after(controls);
+  try {
+    explore[figure.dataset.name]({
+      panels,
+      buttons,
+      data: data && JSON.parse(data.textContent),
+      // What the picture shows now, in words. It is read aloud, so not while something moves.
+      tell(text, aloud = true) {
+        readout.setAttribute("aria-live", aloud ? "polite" : "off");
+        readout.textContent = text;
+        panels.setAttribute("aria-label", text);
+      },
+    });
+  } catch (error) {
+    panels.replaceChildren(...still);
+    controls.remove();
+    console.error(error);
+  }
 };
 
-// A picture with axes. `x` and `y` are ranges of the data; `at` takes data to pixels and `from`
-// takes a pointer event back.
+// A picture with axes that run over the ranges `x` and `y` of the data. `px` and `py` take data to
+// pixels, `place` takes a pointer event to data (linear axes).
 explore.panel = (stage, { x, y, width = 340, height = 300, title, xlabel, ylabel, log = false }) => {
-  const [left, right, top, bottom] = [44, 8, title ? 26 : 8, 40];
-  const svg = explore.add(stage.panels, "svg", { viewBox: `0 0 ${width} ${height}` });
-  const level = log ? Math.log : (v) => v;
-  const share = (value, [low, high], f) => (f(value) - f(low)) / (f(high) - f(low));
-  const same = (v) => v;
-  const px = (v) => left + share(v, x, same) * (width - left - right);
-  const py = (v) => height - bottom - share(v, y, level) * (height - top - bottom);
-  const id = `${stage.panels.parentElement.dataset.name}-clip-${stage.panels.children.length}`;
-  const clip = explore.add(svg, "clipPath", { id });
+  const [left, right, top, bottom] = [44, 8, 26, 40];
   const frame = { x: left, y: top, width: width - left - right, height: height - top - bottom };
-  explore.add(clip, "rect", frame);
+  const scale = log ? Math.log : (value) => value;
+  const px = (value) => left + ((value - x[0]) / (x[1] - x[0])) * frame.width;
+  const py = (value) => {
+    const [low, high] = y.map(scale);
+    return top + ((high - scale(value)) / (high - low)) * frame.height;
+  };
+  const svg = explore.add(stage.panels, "svg", { viewBox: `0 0 ${width} ${height}` });
+  const id = `${stage.panels.parentElement.dataset.name}-clip-${stage.panels.children.length}`;
+  explore.add(explore.add(svg, "clipPath", { id }), "rect", frame);
   explore.add(svg, "rect", { ...frame, class: "frame" });
-  if (title) explore.text(svg, title, left + frame.width / 2, 17, "title");
-  if (xlabel) explore.text(svg, xlabel, left + frame.width / 2, height - 6, "label");
+  explore.text(svg, title, left + frame.width / 2, 17, "title");
+  explore.text(svg, xlabel, left + frame.width / 2, height - 6, "label");
   if (ylabel) {
     const middle = top + frame.height / 2;
     const label = explore.text(svg, ylabel, 13, middle, "label");
     label.setAttribute("transform", `rotate(-90 13 ${middle})`);
   }
   const inside = explore.add(svg, "g", { "clip-path": `url(#${id})` });
+  const place = (event) => {
+    const box = svg.getBoundingClientRect();
+    const [u, v] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+    return [
+      x[0] + ((u * width - left) / frame.width) * (x[1] - x[0]),
+      y[1] - ((v * height - top) / frame.height) * (y[1] - y[0]),
+    ];
+  };
   return {
-    svg,
     inside,
     px,
     py,
-    frame,
+    place,
     ticks(xs, ys, words = (v) => String(v).replace("-", "−")) {
-      for (const v of xs) explore.text(svg, words(v, "x"), px(v), height - bottom + 16, "tick");
-      for (const v of ys) explore.text(svg, words(v, "y"), left - 6, py(v) + 4, "tick end");
-    },
-    // The place of a pointer in the units of the data (linear axes).
-    place(event) {
-      const box = svg.getBoundingClientRect();
-      const u = ((event.clientX - box.left) / box.width) * width;
-      const v = ((event.clientY - box.top) / box.height) * height;
-      return [
-        x[0] + ((u - left) / frame.width) * (x[1] - x[0]),
-        y[0] + ((height - bottom - v) / frame.height) * (y[1] - y[0]),
-      ];
-    },
-    // Call `move(x, y)` while a pointer pulls the handle. Only the handle takes a finger; elsewhere
-    // the page scrolls.
-    drag(handle, move) {
-      handle.classList.add("fl-handle");
-      handle.addEventListener("pointerdown", (event) => {
-        handle.setPointerCapture(event.pointerId);
-        event.preventDefault();
-      });
-      handle.addEventListener("pointermove", (event) => {
-        if (handle.hasPointerCapture(event.pointerId)) move(...this.place(event));
-      });
-    },
-    press(move) {
-      svg.addEventListener("click", (event) => move(...this.place(event)));
+      for (const v of xs) explore.text(svg, words(v), px(v), height - bottom + 16, "tick");
+      for (const v of ys) explore.text(svg, words(v), left - 6, py(v) + 4, "tick end");
     },
   };
 };
 
 explore.add = (parent, tag, attributes = {}) => {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes))
-    node.setAttribute(name, typeof value === "number" ? explore.round(value) : value);
+  explore.set(node, attributes);
   parent.append(node);
   return node;
 };
@@ -115,7 +104,7 @@ explore.line = (panel, points) =>
   "M" + points.map(([x, y]) => `${explore.round(panel.px(x))},${explore.round(panel.py(y))}`).join("L");
 
 // Controls: a labelled slider, choice or button that calls `change` with its value.
-explore.slider = (stage, label, { min, max, step, value, words = String }, change) => {
+explore.slider = (stage, label, { min, max, step, value, words }, change) => {
   const box = document.createElement("label");
   const input = document.createElement("input");
   const shown = document.createElement("span");

@@ -1,7 +1,8 @@
 // The stored instances of chapter 14: choose a problem, a size d and a number of measurements m, and
 // see which of the ten instances the flat program recovers, and which the nuclear norm.
 explore.phase = (stage) => {
-  const WORDS = ["recovered", "not the minimiser (certified)", "converged elsewhere", "unconverged"];
+  const SIGNS = ["●", "×", "◇", "?"];
+  const WORDS = ["recovered", "the truth is not the minimiser", "not the only minimiser", "undecided"];
   const { problems, trials } = stage.data;
   const weightings = ["flat", "nuclear"];
   const [columns, rows] = [problems[0].sizes.length, problems[0].measurements[0].length];
@@ -23,10 +24,11 @@ explore.phase = (stage) => {
     const choice = explore.add(panel.inside, "rect", {
       width: step[0], height: step[1], class: "choice",
     });
-    panel.press((x, y) => {
-      const limit = (v, n) => Math.max(0, Math.min(n - 1, Math.round(v)));
-      [size.value, count.value] = [limit(x, columns), limit(y, rows)];
-      count.describe();
+    panel.inside.classList.add("fl-clickable");
+    panel.inside.addEventListener("click", (event) => {
+      const [x, y] = panel.place(event);
+      size.value = Math.round(x);
+      count.value = Math.round(y);
       draw();
     });
     return { panel, cells, curve, choice, w };
@@ -34,7 +36,7 @@ explore.phase = (stage) => {
 
   // Below: the instances of the chosen cell, the same ones in both rows.
   const strip = explore.add(stage.panels, "svg", { viewBox: "0 0 340 92", class: "fl-strip" });
-  const title = explore.text(strip, "", 44, 14, "label start");
+  const title = explore.text(strip, "", 8, 14, "tick start");
   const marks = weightings.map((weighting, w) => {
     explore.text(strip, weighting, 62, 40 + 34 * w, "tick end");
     return Array.from({ length: trials }, (_, t) =>
@@ -47,6 +49,13 @@ explore.phase = (stage) => {
     const [i, t] = share < 0.5 ? [0, 2 * share] : [1, 2 * share - 1];
     return `rgb(${stops[i].map((v, c) => Math.round(v + t * (stops[i + 1][c] - v))).join(",")})`;
   };
+  explore.text(strip, "0", 236, 14, "tick end");
+  for (let share = 0; share <= 10; share++)
+    explore.add(strip, "rect", {
+      x: 240 + 7 * share, y: 4, width: 7, height: 11, fill: colour(share / 10),
+    });
+  explore.text(strip, "10", 321, 14, "tick start");
+
   const outcomes = (w, i, j) => [...problem.results[w][i].slice(trials * j, trials * (j + 1))].map(Number);
   const recovered = (w, i, j) => outcomes(w, i, j).filter((code) => code === 0).length;
   // The row, with fractions, at which a number of measurements lies in the column of one size.
@@ -72,14 +81,13 @@ explore.phase = (stage) => {
     const [d, m] = [problem.sizes[i], problem.measurements[i][j]];
     for (const { panel, choice } of maps)
       explore.set(choice, { x: panel.px(i - 0.5), y: panel.py(j + 0.5) });
-    const signs = ["●", "×", "◇", "?"];
     weightings.forEach((_, w) => outcomes(w, i, j).forEach((code, t) => {
-      marks[w][t].textContent = signs[code];
+      marks[w][t].textContent = SIGNS[code];
       marks[w][t].setAttribute("class", `outcome outcome-${code}`);
     }));
-    title.textContent = `ten instances with d = ${d}, m = ${m}`;
+    title.textContent = `the instances with d = ${d}, m = ${m}`;
     const seen = new Set(weightings.flatMap((_, w) => outcomes(w, i, j)));
-    const key = [...seen].sort().map((code) => `${signs[code]} ${WORDS[code]}`).join(", ");
+    const key = [...seen].sort().map((code) => `${SIGNS[code]} ${WORDS[code]}`).join(", ");
     stage.tell(
       `${problem.name}, d = ${d}, m = ${m} (predicted transition: ${problem.predicted[i]}). ` +
         `Flat recovers ${recovered(0, i, j)} of ${trials}, the nuclear norm ` +
