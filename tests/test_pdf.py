@@ -204,7 +204,7 @@ def print_wrong(browser, small, right, wrong):
     ("right", "wrong", "problem"),
     [
         ('<a href="#page-front">', '<a href="front.html">', "leads nowhere"),
-        ("<h2>Summary</h2>", "<h2>Other</h2>", "is not on its page"),
+        ('title">Summary</h2>', 'title">Other</h2>', "is not on its page"),
     ],
     ids=["link to a page", "title"],
 )
