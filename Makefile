@@ -9,7 +9,7 @@ BOOK_SOURCES := _config.yml _toc.yml $(wildcard book/*.md book/*.bib book/_ext/*
 	$(wildcard notebooks/*.ipynb flatlib/* flatlib/data/*) benchmarks/RESULTS.md
 
 .PHONY: help book test check notebooks colab bench figures assignments grade feedback public
-.PHONY: deck stills links release repository clean
+.PHONY: deck pdf stills links release repository clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -55,6 +55,9 @@ public: $(READY) ## Write what may be published, without masters: make public IN
 deck: $(READY) ## Build the slides of a seminar into _build/deck
 	@$(BIN)/python tools/deck.py
 
+pdf: _build/flat-minima.pdf ## Print the whole book into one file, _build/flat-minima.pdf
+	@echo "For paper: _build/flat-minima.pdf"
+
 links: $(READY) ## Ask for every address that the book links to, as a workflow does weekly
 	@$(BIN)/jupyter-book build -q -W --keep-going --builder linkcheck --path-output _build/links .
 
@@ -86,3 +89,9 @@ _build/.book: $(READY) $(BOOK_SOURCES)
 		{ cat _build.log; rm -rf _build/.doctrees _build.log; exit 1; }
 	@rm -f _build.log
 	@touch $@
+
+_build/flat-minima.pdf: _build/.book tools/pdf.py tools/pdf.css
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+		tools/apt.sh chromium "a browser to print with"
+	@echo "Printing the book, which takes minutes"
+	@$(BIN)/python tools/pdf.py

@@ -15,6 +15,7 @@ PYTHON = [sys.executable, "-m"]
 # Two processes, each with its own kernel: a notebook spends much of its time compiling on one core.
 PARALLEL = ["-n", "2", "--dist", "loadfile"]
 PAGE_TESTS = ["tests/test_extensions.py", "tests/test_book.py", "tests/test_publication.py"]
+PDF_TESTS = "tests/test_pdf.py"
 ASSIGNMENT_TESTS = "tests/assignments"
 FORM_TESTS = ["tests/test_notebooks.py", "tests/test_repository.py"]
 
@@ -26,7 +27,7 @@ STAGES = {
     "form": [[*PYTHON, "pytest", *FORM_TESTS]],
     "library": [
         [*PYTHON, "pytest", "tests", *PARALLEL]
-        + [f"--ignore={path}" for path in [*FORM_TESTS, *PAGE_TESTS, ASSIGNMENT_TESTS]]
+        + [f"--ignore={path}" for path in [*FORM_TESTS, *PAGE_TESTS, PDF_TESTS, ASSIGNMENT_TESTS]]
     ],
     # Warnings of the tools that run the kernels are not ours to mend.
     "notebooks": [
@@ -34,6 +35,7 @@ STAGES = {
     ],
     "book": [["make", "--no-print-directory", "book"]],
     "pages": [[*PYTHON, "pytest", *PAGE_TESTS, "-n", "2"]],
+    "pdf": [["make", "--no-print-directory", "pdf"], [*PYTHON, "pytest", PDF_TESTS]],
     "assignments": [[*PYTHON, "pytest", ASSIGNMENT_TESTS, *PARALLEL]],
     "colab": [[sys.executable, "tools/colab.py"]],
 }
@@ -72,7 +74,7 @@ def prepare(name):
     if name == "book":  # built afresh, so that no warning hides in a cache
         shutil.rmtree(ROOT / "_build", ignore_errors=True)
     browser = any(map(shutil.which, ("chromium", "chromium-browser")))
-    if name in ("library", "pages") and not browser:
+    if name in ("library", "pages", "pdf") and not browser:
         # Where this fails it says what is missing, and so do the tests that need a browser.
         subprocess.run([ROOT / "tools" / "apt.sh", "chromium", "a browser to check the pages with"])
 
