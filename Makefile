@@ -6,14 +6,15 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 BOOK_SOURCES := _config.yml _toc.yml $(wildcard book/*.md book/*.bib book/_ext/*.py book/_static/*) \
-	$(wildcard notebooks/*.ipynb flatlib/* flatlib/data/*) benchmarks/RESULTS.md
+	$(wildcard book/_static/explore/* book/stills/* notebooks/*.ipynb flatlib/* flatlib/data/*) \
+	benchmarks/RESULTS.md pyproject.toml
 
 .PHONY: help book test check notebooks colab bench figures assignments grade feedback public
-.PHONY: deck pdf stills links release repository clean
+.PHONY: site-check deck pdf stills links release repository clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 book: _build/.book ## Render the book from the stored notebooks into _build/html
 	@echo "The book is ready: open _build/html/index.html"
@@ -23,6 +24,9 @@ test: $(READY) ## Run everything that CI runs (STAGES="lint library" runs some; 
 
 check: $(READY) ## Check the form of the notebooks and of the repository, in seconds
 	@$(BIN)/python -m pytest -q tests/test_notebooks.py tests/test_repository.py
+
+site-check: _build/.book ## Open every page of the book in a browser and look at it (needs Chromium)
+	@$(BIN)/python -m pytest -q tests/test_site.py -n 2
 
 notebooks: $(READY) ## Re-execute the stored notebooks in place (CHAPTERS="04 05" runs some)
 	@$(BIN)/python tools/execute.py $(CHAPTERS)

@@ -1,7 +1,7 @@
-"""What is checked on the pages of the built book, as functions that return problems as text.
+"""What is checked on the files of the built book, as functions that return problems as text.
 
-`read_site` and the functions below it read the HTML files; `visit` looks at one page in a browser.
-test_book.py applies them to the book, and to small pages that are wrong on purpose.
+test_book.py applies them to the book, and to small pages that are wrong on purpose. browsing.py has
+what is looked at in a browser.
 """
 
 import dataclasses
@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
+import imagesize
 from bs4 import BeautifulSoup
 
 RAW_SOURCE = re.compile(r"\{(?:ref|cite|doc|eq|numref|prf:\w+)[:\w]*\}`|^:::|\$\$", re.MULTILINE)
@@ -69,7 +70,7 @@ def foreign_addresses(site, path):
 
 
 def images(site, path):
-    """Images without a text alternative, or whose file is missing."""
+    """Images without a text alternative or a size, or whose file is missing."""
     for image in site.pages[path].find_all("img"):
         source = image.get("src", "")
         if not image.get("alt", "").strip():
@@ -78,6 +79,30 @@ def images(site, path):
             yield "an image is stored inside the page"
         elif not urlsplit(source).scheme and not (site.folder / urljoin(path, source)).is_file():
             yield f"the image {source} does not exist"
+        elif "_images/" in source:
+            file = site.folder / urljoin(path, source)
+            if (image.get("width"), image.get("height")) != tuple(map(str, imagesize.get(file))):
+                yield f"the page leaves no room for {source}, or not its size"
+
+
+def buttons(site, path, repository):
+    """Buttons of a chapter, its own and the theme's, that open or download another notebook."""
+    page = site.pages[path]
+    notebook = f"{path.removesuffix('.html')}.ipynb"
+    colab = f"https://colab.research.google.com/github/{repository}/blob/main/{notebook}"
+    raw = f"https://github.com/{repository}/raw/main/{notebook}"
+    source = f"{'../' * path.count('/')}_sources/{notebook}"
+    for button, address in (
+        (page.find("a", string="Open in Colab"), colab),
+        (page.select_one('.dropdown-launch-buttons a[href*="colab."]'), colab),
+        (page.find("a", string="Download"), raw),
+        (page.select_one("a.btn-download-source-button"), source),
+    ):
+        if button is None or button["href"] != address:
+            yield f"no button leads to {address}, but one to {button and button['href']}"
+    for button in page.select(".dropdown-launch-buttons a"):
+        if notebook not in unquote(button["href"]):
+            yield f"the button {button.get_text(strip=True)} opens another notebook"
 
 
 def raw_source(site, path):
@@ -101,95 +126,5 @@ def serve(folder):
     handler = functools.partial(Handler, directory=str(folder))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    server.url = f"http://127.0.0.1:{server.server_port}"
+    server.folder, server.url = folder, f"http://127.0.0.1:{server.server_port}"
     return server
-
-
-def visit(context, url):
-    """Open a page, scroll through it, look at it light and dark; what is wrong with it."""
-    page = context.new_page()
-    problems = []
-    origin = "{0.scheme}://{0.netloc}/".format(urlsplit(url))
-
-    def allow(route):
-        address = route.request.url
-        if address.startswith((origin, "data:", "blob:")):
-            route.continue_()
-        else:
-            problems.append(f"the page asks for {address}")
-            route.abort()
-
-    page.route("**/*", allow)
-    page.on("pageerror", lambda error: problems.append(f"script error: {error}"))
-    page.on(
-        "console",
-        lambda message: (
-            problems.append(f"console error: {message.text}") if message.type == "error" else None
-        ),
-    )
-    page.goto(url, wait_until="load")
-    page.evaluate("async () => { if (window.MathJax?.startup) await MathJax.startup.promise; }")
-    page.evaluate(SCROLL_THROUGH)
-    page.wait_for_load_state("networkidle")
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        problems += [f"{problem} ({scheme})" for problem in page.evaluate(LOOK)]
-    page.close()
-    return problems
-
-
-SCROLL_THROUGH = """async () => {
-  const step = window.innerHeight;
-  for (let y = 0; y < document.documentElement.scrollHeight; y += step) {
-    window.scrollTo(0, y);
-    await new Promise(requestAnimationFrame);
-  }
-  window.scrollTo(0, 0);
-}"""
-
-LOOK = r"""() => {
-  const problems = [];
-  const SCROLLS = "div.math, .fl-wide, mjx-assistive-mml, pre, .pst-scrollable-table-container";
-  const READ = "article p, article li, .fl-box-title, figcaption, summary, .fl-controls button";
-  const numbers = (color) => {
-    const parts = color.match(/[\d.]+/g).map(Number);
-    return color.startsWith("color(") ? parts.map((v, i) => (i < 3 ? 255 * v : v)) : parts;
-  };
-  const luminance = (color) => {
-    const [r, g, b] = numbers(color).map((v) =>
-      v <= 10.3 ? v / 3295 : Math.pow((v / 255 + 0.055) / 1.055, 2.4));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const contrast = (element) => {
-    let behind = element;
-    const color = (e) => getComputedStyle(e).backgroundColor;
-    while (behind.parentElement && (numbers(color(behind))[3] ?? 1) < 0.5)
-      behind = behind.parentElement;
-    const [a, b] = [getComputedStyle(element).color, color(behind)].map(luminance);
-    return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-  };
-  // MathJax sets an unknown command in red, and calls other mistakes an error.
-  const errors = document.querySelectorAll('mjx-merror, mjx-assistive-mml [mathcolor="red"]');
-  if (errors.length) problems.push(`${errors.length} formulas are wrong: ${errors[0].textContent}`);
-  for (const math of document.querySelectorAll("div.math, span.math"))
-    if (!math.querySelector("mjx-container"))
-      problems.push(`a formula is not set: ${math.textContent.slice(0, 60)}`);
-  const root = document.documentElement;
-  if (root.scrollWidth > window.innerWidth) {
-    const wide = [...document.querySelectorAll("article *")].find(
-      (e) => e.getBoundingClientRect().right > window.innerWidth && !e.closest(SCROLLS));
-    problems.push(`the page scrolls sideways (${root.scrollWidth} px), such as ` +
-      `${wide?.tagName} ${wide?.textContent.trim().slice(0, 60)}`);
-  }
-  for (const element of document.querySelectorAll(READ)) {
-    const ratio = contrast(element);
-    if (ratio < 4.4)
-      problems.push(`contrast ${ratio.toFixed(1)}: ${element.textContent.trim().slice(0, 40)}`);
-  }
-  for (const image of document.images) {
-    if (!image.alt.trim()) problems.push(`an image has no alt text: ${image.src.slice(0, 60)}`);
-    if (image.complete && !image.naturalWidth)
-      problems.push(`an image does not load: ${image.src.slice(0, 60)}`);
-  }
-  return problems;
-}"""
