@@ -6,10 +6,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 BOOK_SOURCES := _config.yml _toc.yml $(wildcard book/*.md book/*.bib book/_ext/*.py book/_static/*) \
-	$(wildcard notebooks/*.ipynb flatlib/* flatlib/data/*) benchmarks/RESULTS.md
+	$(wildcard book/_static/explore/* book/stills/* notebooks/*.ipynb flatlib/* flatlib/data/*) \
+	benchmarks/RESULTS.md pyproject.toml
 
 .PHONY: help book test check notebooks colab bench figures assignments grade feedback public
-.PHONY: site-check deck pdf repository clean
+.PHONY: site-check deck pdf stills links release repository clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -36,6 +37,9 @@ colab: $(READY) ## Run every notebook as Colab would: its versions, an empty fol
 bench: $(READY) ## Compare the library with others: writes benchmarks/RESULTS.md in some ten minutes
 	@$(BIN)/python benchmarks $(SECTIONS)
 
+stills: $(READY) ## Draw the still pictures of the explorables anew, into book/stills
+	@$(BIN)/python tools/stills.py
+
 figures: $(READY) ## Compute Figures 3 and 4 of the paper into figures/ (OPTIONS="--help" lists choices)
 	@$(BIN)/python -m flatlib.paper $(OPTIONS)
 
@@ -58,6 +62,12 @@ deck: $(READY) ## Build the slides of a seminar into _build/deck
 pdf: _build/flat-minima.pdf ## Print the whole book into one file, _build/flat-minima.pdf
 	@echo "For paper: _build/flat-minima.pdf"
 
+links: $(READY) ## Ask for every address that the book links to, as a workflow does weekly
+	@$(BIN)/jupyter-book build -q -W --keep-going --builder linkcheck --path-output _build/links .
+
+release: book pdf ## Pack the book, its PDF and the notebooks into _build/release: make release [TAG=v1.0.0]
+	@$(BIN)/python tools/pack.py $(TAG)
+
 repository: $(READY) ## Move the course to another address: make repository URL=https://... [TAG=v1.0.0]
 	@$(BIN)/python tools/repository.py "$(URL)" $(TAG)
 
@@ -70,8 +80,8 @@ $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || tools/apt.sh python3-venv "virtual environments"
 	@echo "Creating the virtual environment $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
-	@echo "Installing requirements.txt and the library into it (minutes the first time)"
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.txt -e .
+	@echo "Installing requirements.txt into it (minutes the first time)"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 # A change in an extension, the style or the configuration concerns every page, so it starts afresh; so does a

@@ -182,7 +182,7 @@ window.look = (() => {
       ((style(e).overflowX !== "visible" && e.scrollWidth > e.clientWidth + 3) || cut(e.parentElement));
     for (const element of [...written(), ...all("article :is(img, svg, table, pre, mjx-math)")]) {
       const { left, width } = element.getBoundingClientRect();
-      const right = left + Math.max(width, element.scrollWidth ?? 0);
+      const right = left + (element instanceof SVGElement ? width : Math.max(width, element.scrollWidth));
       if (shown(element) && width > 1 && (right > innerWidth + 1 || cut(element)))
         problems.push(`${element.tagName} is wider than the paper: ${words(element)}`);
     }

@@ -19,7 +19,10 @@ import flatlib
 
 ROOT = chapters.ROOT
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-ADDRESS = re.compile(r"(?:github\.com/|colab\.research\.google\.com/github/)([\w.-]+/[\w.-]+)")
+ADDRESS = re.compile(
+    r"(?:github\.com/|colab\.research\.google\.com/github/|mybinder\.org/v2/gh/)([\w.-]+/[\w.-]+)"
+)
+PUBLISHED = re.compile(r"https://([\w-]+)\.github\.io/([\w-]+)")
 
 
 def texts(root):
@@ -42,6 +45,9 @@ def strange_addresses(root):
             found = found.removesuffix(".git").rstrip(".")
             if found.split("/")[1] == name and found != slug:
                 yield f"{path}: {found}"
+        for owner, book in PUBLISHED.findall(text):
+            if book == name and f"{owner}/{book}" != slug:
+                yield f"{path}: the book of {owner}"
         colab = re.findall(r"colab\.research\.google\.com/github/([\w.-]+/[\w.-]+)", text)
         yield from (f"{path}: {found}" for found in colab if found != slug)
 
@@ -100,9 +106,12 @@ def test_one_command_moves_the_course(copy):
     assert {"README.md", "CITATION.cff", "_config.yml"} <= set(changed)
     assert not [path for path, text in texts(copy) if old in text]
     assert not list(strange_addresses(copy))
+    assert not [path for path, text in texts(copy) if repository.book_address(old) in text]
     readme = (copy / "README.md").read_text()
     assert "git+https://github.com/someone/their-course@v9.8.7" in readme
     assert "git clone https://github.com/someone/their-course\ncd their-course\n" in readme
+    assert "https://mybinder.org/v2/gh/someone/their-course/main?" in readme
+    assert "https://someone.github.io/their-course/book/" in readme
     for path in sorted((copy / "notebooks").glob("*.ipynb")):
         chapter = chapters.read(path)
         assert (
@@ -112,11 +121,21 @@ def test_one_command_moves_the_course(copy):
         assert "github/someone/their-course/blob/main/notebooks/" in chapter.header
 
 
-def test_a_strange_address_is_noticed(copy):
-    readme = copy / "README.md"
-    ours, theirs = repository.current(ROOT), "else/flat-minima-course"
-    readme.write_text(readme.read_text().replace(ours, theirs))
+@pytest.mark.parametrize(
+    "place", ["github.com/{}/", "mybinder.org/v2/gh/{}/", "https://{}.github.io/"]
+)
+def test_a_strange_address_is_noticed(copy, place):
+    readme, owner = copy / "README.md", repository.current(ROOT).split("/")[0]
+    assert place.format(owner) in readme.read_text()
+    readme.write_text(readme.read_text().replace(place.format(owner), place.format("else")))
     assert list(strange_addresses(copy))
+
+
+def test_a_fork_that_is_the_site_of_its_owner(copy):
+    repository.move(copy, "https://github.com/someone/someone.github.io")
+    assert "https://someone.github.io/book/" in (copy / "README.md").read_text()
+    repository.move(copy, "https://github.com/else/course")
+    assert "https://else.github.io/course/book/" in (copy / "README.md").read_text()
 
 
 def test_the_address_that_git_clones_from_will_do(copy):

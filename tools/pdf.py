@@ -44,7 +44,6 @@ def main():
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         build(ROOT, target, browser)
         browser.close()
-    print(f"The book in one file: {target}")
 
 
 def build(root, target, browser):
@@ -124,6 +123,8 @@ def take_article(page, name, names):
     article.rewrite_links(lambda link: inside(link, names), resolve_base_href=False)
     for link in article.xpath(".//a[starts-with(@href, $host)]", host=HOST):
         link.drop_tag()  # to a file of the site, such as a picture in full size
+    for heading in article.iter("h2"):  # its section may begin with an anchor, a page before
+        heading.set("id", f"{heading.getparent().get('id')}--title")
     article.set("id", identifier(name))
     return article
 
@@ -174,7 +175,7 @@ def contents(parts, articles):
             article = articles[name]
             lines.append(f"<li>{entry(article.get('id'), article.find('.//h1'))}<ul>")
             for heading in article.iter("h2"):
-                lines.append(f"<li>{entry(heading.getparent().get('id'), heading)}</li>")
+                lines.append(f"<li>{entry(heading.get('id'), heading)}</li>")
             lines.append("</ul></li>")
         lines.append("</ul>")
     return "\n".join([*lines, "</nav>"])

@@ -2,9 +2,9 @@
 
 Usage: python tools/repository.py https://github.com/OWNER/NAME [TAG]
 
-The address that holds now stands in _config.yml. Every tracked text file that mentions it is
-changed. With a tag, set-up cells and pages install that release (pyproject.toml must carry its
-version).
+The address that holds now stands in _config.yml. Every tracked text file that mentions it, or the
+address where GitHub Pages serves the book, is changed. With a tag, set-up cells and pages install
+that release (pyproject.toml must carry its version).
 """
 
 import re
@@ -15,6 +15,9 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "book" / "_ext"))
+import publication
+
 GITHUB = re.compile(r"https://github\.com/(?P<slug>[\w.-]+/[\w.-]+?)(?:\.git)?/?$")
 
 
@@ -43,7 +46,7 @@ def move(root, url, tag=None):
         except (UnicodeDecodeError, FileNotFoundError):
             continue
         new = re.sub(rf"(?<![\w-]){re.escape(old_slug)}(?![\w-])", slug, text)
-        new = new.replace(pages(old_slug), pages(slug))
+        new = new.replace(book_address(old_slug), book_address(slug))
         old_folder, folder = (s.split("/")[1] for s in (old_slug, slug))
         new = re.sub(rf"^cd {re.escape(old_folder)}$", f"cd {folder}", new, flags=re.MULTILINE)
         if tag:
@@ -60,10 +63,9 @@ def move(root, url, tag=None):
     return changed
 
 
-def pages(slug):
-    """Where GitHub serves the book of a repository."""
-    owner, name = slug.split("/")
-    return f"{owner}.github.io/{name}"
+def book_address(slug):
+    """Where GitHub serves the book of a repository, without a stroke at the end."""
+    return publication.pages_address(f"https://github.com/{slug}").rstrip("/")
 
 
 def tracked(root):

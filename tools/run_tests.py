@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PYTHON = [sys.executable, "-m"]
 # Two processes, each with its own kernel: a notebook spends much of its time compiling on one core.
 PARALLEL = ["-n", "2", "--dist", "loadfile"]
-PAGE_TESTS = ["tests/test_extensions.py", "tests/test_book.py", "tests/test_site.py"]
+PAGE_TESTS = [f"tests/test_{about}.py" for about in ("extensions", "book", "publication", "site")]
 PDF_TESTS = "tests/test_pdf.py"
 ASSIGNMENT_TESTS = "tests/assignments"
 FORM_TESTS = ["tests/test_notebooks.py", "tests/test_repository.py"]
