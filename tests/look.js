@@ -199,7 +199,8 @@ window.look = (() => {
   async function scrollThrough() {
     for (let y = 0; y < document.documentElement.scrollHeight; y += innerHeight) {
       scrollTo(0, y);
-      await pause(20);
+      // What comes near the screen is noticed when the page is drawn, however slow the machine.
+      for (let drawn = 0; drawn < 2; drawn++) await new Promise(requestAnimationFrame);
     }
     scrollTo(0, 0);
   }
