@@ -93,7 +93,6 @@ def visit(context, server, path):
         visit.problems.extend(weight(visit.files))
         visit.problems.extend(early_frames(visit, server))
     page.evaluate("look.scrollThrough()")
-    page.wait_for_load_state("networkidle")
     visit.problems.extend(missing_frames(visit, server))
     visit.look("play")
     visit.look("formulas")
@@ -139,9 +138,12 @@ def early_frames(visit, server):
 
 
 def missing_frames(visit, server):
-    for _, files in frames(visit, server):
-        if not files <= visit.files:
-            yield f"{len(files - visit.files)} frames are not loaded when they are reached"
+    files = set().union(*(files for _, files in frames(visit, server)))
+    for _ in range(20):
+        if files <= visit.files:
+            return
+        visit.page.wait_for_timeout(100)
+    yield f"{len(files - visit.files)} frames are not loaded when they are reached"
 
 
 def on_paper(page):

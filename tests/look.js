@@ -199,10 +199,12 @@ window.look = (() => {
   async function scrollThrough() {
     for (let y = 0; y < document.documentElement.scrollHeight; y += innerHeight) {
       scrollTo(0, y);
-      // What comes near the screen is noticed when the page is drawn, however slow the machine.
-      for (let drawn = 0; drawn < 2; drawn++) await new Promise(requestAnimationFrame);
+      // Whether something comes near the screen is noticed when the next frame is drawn.
+      for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame);
     }
     scrollTo(0, 0);
+    const loading = () => [...document.images].some((image) => shown(image) && !image.complete);
+    for (let i = 0; i < 100 && loading(); i++) await pause(50);
   }
 
   // axe asks every element on its own, which takes minutes where formulas are. The glyphs of a formula
