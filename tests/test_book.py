@@ -150,4 +150,4 @@ def test_a_button_to_another_chapter_is_noticed(site):
     path, other = (f"notebooks/{name}.html" for name in NAMES[:2])
     mixed = pages.Site(SITE, {path: site.pages[other]})
     assert len(list(pages.buttons(mixed, path, repository.current(chapters.ROOT)))) == 5
-    assert len(list(pages.buttons(site, path, "someone/else"))) == 3
+    assert len(list(pages.buttons(site, path, "someone/else"))) == 4

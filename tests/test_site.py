@@ -151,6 +151,28 @@ def test_an_animation_shows_a_still_where_scripts_are_off(browser, server):
         assert figure.locator("button").count() == 0
 
 
+def test_an_explorable_obeys_the_keyboard(browser, server):
+    with screen(browser, 360) as context:
+        page = browsing.open_page(context, server, "book/explore.html").page
+        for figure in page.locator("figure.fl-explorable").all():
+            before = figure.locator(".fl-panels").inner_html()
+            figure.locator("input[type=range]").first.focus()
+            page.keyboard.press("ArrowLeft")
+            assert figure.locator(".fl-panels").inner_html() != before
+
+
+def test_an_explorable_shows_a_still_where_scripts_are_off(browser, server):
+    with screen(browser, java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto(f"{server.url}/book/explore.html")
+        figures = page.locator("figure.fl-explorable").all()
+        assert len(figures) == 3
+        for figure in figures:
+            assert figure.locator("svg .frame").first.is_visible()
+            assert figure.locator("input, button, select").count() == 0
+            assert figure.get_by_text("where scripts are on").is_visible()
+
+
 # Pages that are wrong on purpose --------------------------------------------------------------
 
 MATHJAX = '<script src="/_static/mathjax/tex-chtml.js"></script>'
