@@ -220,6 +220,19 @@ def first_found(page, words):
     return result.get_attribute("href") if result.count() else None
 
 
+def covered(page, field, icon):
+    """Whether an icon lies on the words of a field."""
+    return page.evaluate(
+        """([field, icon]) => {
+          const input = document.querySelector(field);
+          const { paddingLeft } = getComputedStyle(input);
+          const words = input.getBoundingClientRect().left + parseFloat(paddingLeft);
+          return document.querySelector(icon).getBoundingClientRect().right > words;
+        }""",
+        [field, icon],
+    )
+
+
 def moves(figure, milliseconds):
     """When the picture of an animation changes in so many milliseconds."""
     return figure.evaluate(

@@ -63,6 +63,10 @@ def test_search_finds_label_noise(browser, server):
     with screen(browser) as context:
         page = browsing.open_page(context, server, "book/index.html").page
         assert "12_algorithms.html" in browsing.first_found(page, "label noise")
+        field, icon = ".bd-search-container input", ".bd-search-container .fa-magnifying-glass"
+        assert not browsing.covered(page, field, icon)
+        page.add_style_tag(content=f"{field} {{ padding-left: 0 !important }}")
+        assert browsing.covered(page, field, icon)
         page.locator("#search-results li a").first.click()
         assert page.locator("h1").first.inner_text().startswith("12.")
 
