@@ -269,3 +269,20 @@ def test_a_wrong_page_is_noticed(browser, small_site, what):
     with screen(browser) as context:
         problems = browsing.visit(context, small_site(html), "page.html")
     assert any(problem in found for found in problems), problems
+
+
+def test_a_box_below_something_else_is_noticed(browser, small_site):
+    cover = '<div style="position: fixed; inset: 0 0 50%; background: #fff"></div>'
+    for page, found in ((cover, True), ("", False)):
+        html = f"{page}<p style='height: 2000px'></p><p id='x'>x</p><p style='height: 2000px'></p>"
+        with screen(browser) as context:
+            problems = browsing.visit(context, small_site(html), "page.html#x")
+        assert any("lands elsewhere" in problem for problem in problems) == found
+
+
+def test_a_link_that_the_keyboard_does_not_show_is_noticed(browser, small_site):
+    for style, seen in (("opacity: 0", False), ("outline: none", False), ("", True)):
+        html = f'<a href="#x" class="wanted" style="{style}">x</a>'
+        with screen(browser) as context:
+            page = browsing.open_page(context, small_site(html), "page.html").page
+            assert browsing.tab_to(page, ".wanted", most=1) == seen
