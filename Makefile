@@ -84,8 +84,8 @@ $(READY): requirements.txt pyproject.toml
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-# A change in an extension, the style or the configuration concerns every page, so it starts afresh; so does a
-# failed build, whose warnings a second run would not repeat.
+# A change in an extension, the style or the configuration concerns every page, so it starts afresh;
+# so does a failed build, whose warnings a second run would not repeat.
 _build/.book: $(READY) $(BOOK_SOURCES)
 	@echo "Building the book from $(words $(wildcard notebooks/*.ipynb)) stored notebooks"
 	@$(if $(filter book/_ext/% book/_static/% _config.yml,$?),rm -rf _build/.doctrees _build/html)

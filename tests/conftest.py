@@ -1,7 +1,6 @@
 """Set-up of all tests: float64, as in the notebooks, and a browser for those that look at pages."""
 
-import shutil
-
+import browser as chromium
 import jax
 import pytest
 
@@ -18,11 +17,6 @@ def single_precision():
 
 @pytest.fixture(scope="module")
 def browser():
-    from playwright.sync_api import sync_playwright
-
-    executable = shutil.which("chromium") or shutil.which("chromium-browser")
-    assert executable, "pages are checked in Chromium: install the system package `chromium`"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+    assert chromium.find(), "pages are checked in Chromium: install the system package `chromium`"
+    with chromium.launch() as browser:
         yield browser
-        browser.close()

@@ -18,7 +18,6 @@ import pack
 import pages
 import publication
 import pytest
-import repository
 import yaml
 from bs4 import BeautifulSoup
 from PIL import Image, ImageChops, ImageStat
@@ -126,14 +125,6 @@ def test_the_card_is_what_the_tool_draws(tmp_path):
     with Image.open(tmp_path / "card.png") as drawn, Image.open(card.CARD) as stored:
         difference = ImageChops.difference(drawn.convert("RGB"), stored.convert("RGB"))
     assert max(ImageStat.Stat(difference).mean) < 2
-
-
-def test_a_chapter_opens_in_binder(site):
-    slug = repository.current(ROOT)
-    for chapter in chapters.paths():
-        page = site.pages[f"notebooks/{chapter.stem}.html"]
-        target = f"{slug}/main?urlpath=lab/tree/notebooks/{chapter.name}"
-        assert page.find("a", href=f"https://mybinder.org/v2/gh/{target}")
 
 
 # The parts ------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book" / "_ext"))
+import browser
 import chapters
 from docutils import nodes
 from docutils.parsers.rst import directives
@@ -72,8 +73,8 @@ SETTINGS = {
 def main(target):
     build(target)
     print(f"The slides are ready: open {target / 'index.html'} (the key S shows the notes)")
-    if chromium := shutil.which("chromium") or shutil.which("chromium-browser"):
-        print_to_pdf(target, chromium)
+    if browser.find():
+        print_to_pdf(target)
         print(f"For printing: {target / 'deck.pdf'}")
 
 
@@ -101,13 +102,10 @@ def build(target):
     (target / "deck.html").rename(target / "index.html")
 
 
-def print_to_pdf(target, chromium):
-    """Print the slides, one a page, with the browser at the path `chromium`."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+def print_to_pdf(target):
+    """Print the slides, one a page."""
+    with browser.launch() as chromium:
+        page = chromium.new_page(viewport={"width": WIDTH, "height": HEIGHT})
         page.goto(f"{(target / 'index.html').resolve().as_uri()}?print-pdf", wait_until="load")
         page.evaluate("MathJax.startup.promise")
         page.wait_for_selector(".pdf-page")
@@ -117,7 +115,6 @@ def print_to_pdf(target, chromium):
             height=f"{HEIGHT}px",
             print_background=True,
         )
-        browser.close()
 
 
 # Figures of the chapters ----------------------------------------------------------------------

@@ -11,12 +11,12 @@ in the part "Paper" of book/_static/course.css; tools/pdf.css has what only the 
 import html
 import importlib.util
 import re
-import shutil
 import sys
 import tempfile
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import browser
 import lxml.html
 import matplotlib
 import pikepdf
@@ -34,19 +34,11 @@ FRONT = "About this course"  # heading of the first page, which has the title of
 
 
 def main():
-    from playwright.sync_api import sync_playwright
-
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if not chromium:
-        sys.exit("The book is printed by Chromium: install the system package `chromium`.")
-    target = ROOT / "_build" / "flat-minima.pdf"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        build(ROOT, target, browser)
-        browser.close()
+    with browser.launch() as chromium:
+        build(ROOT, ROOT / "_build" / "flat-minima.pdf", chromium)
 
 
-def build(root, target, browser):
+def build(root, target, chromium):
     """Print the book that is built in `root`/_build/html into the file `target`."""
     site = root / "_build" / "html"
     about = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf8"))
@@ -54,7 +46,7 @@ def build(root, target, browser):
     with tempfile.TemporaryDirectory() as folder:
         printed = Path(folder) / "printed.pdf"
         document = join(site, toc, about)
-        print_to_pdf(browser, document, site, printed)
+        print_to_pdf(chromium, document, site, printed)
         finish(printed, target, document, about)
 
 
@@ -231,9 +223,9 @@ NUMBER_PAGES = """(pages) => {
 }"""
 
 
-def print_to_pdf(browser, document, site, target):
+def print_to_pdf(chromium, document, site, target):
     """Print a document twice: the first time tells the page of every entry of the contents."""
-    page = browser.new_page(viewport={"width": 627, "height": 900})
+    page = chromium.new_page(viewport={"width": 627, "height": 900})
     page.emulate_media(media="print", color_scheme="light")
     missing = []
 

@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import browser
+
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = [sys.executable, "-m"]
 # Two processes, each with its own kernel: a notebook spends much of its time compiling on one core.
@@ -73,8 +75,7 @@ def prepare(name):
     """What a stage needs beyond the virtual environment."""
     if name == "book":  # built afresh, so that no warning hides in a cache
         shutil.rmtree(ROOT / "_build", ignore_errors=True)
-    browser = any(map(shutil.which, ("chromium", "chromium-browser")))
-    if name in ("library", "pages", "pdf") and not browser:
+    if name in ("library", "pages", "pdf") and not browser.find():
         # Where this fails it says what is missing, and so do the tests that need a browser.
         subprocess.run([ROOT / "tools" / "apt.sh", "chromium", "a browser to check the pages with"])
 

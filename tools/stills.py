@@ -3,44 +3,37 @@
 Usage: python tools/stills.py
 """
 
-import shutil
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book" / "_ext"))
+import browser
 import explore
 
 
 def main():
-    executable = shutil.which("chromium") or shutil.which("chromium-browser")
-    if not executable:
-        sys.exit("The explorables draw themselves in Chromium: install the package `chromium`.")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+    with browser.launch() as chromium:
         for name in names():
             path = explore.STILLS / f"{name}.html"
-            path.write_text(still(browser, name))
+            path.write_text(still(chromium, name))
             print(f"Drew {path.relative_to(explore.ROOT)}")
-        browser.close()
 
 
 def names():
     return sorted(p.stem for p in explore.SCRIPTS.glob("*.js") if p.stem != "explore")
 
 
-def still(browser, name):
+def still(chromium, name):
     """The picture that an explorable shows first, as SVG."""
-    page = open_alone(browser, name)
+    page = open_alone(chromium, name)
     picture = page.locator(".fl-panels").inner_html()
     page.close()
     return picture.replace("><", ">\n<") + "\n"
 
 
-def open_alone(browser, name):
+def open_alone(chromium, name):
     """A page that holds one explorable and nothing else."""
-    page = browser.new_page()
+    page = chromium.new_page()
     errors = []
     page.on("pageerror", lambda error: errors.append(error))
     page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
