@@ -98,19 +98,50 @@ def test_the_ball_can_be_dragged(alone):
     box = page.locator(".fl-handle").bounding_box()
     center = [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2]
     start = numbers(page)
-    page.mouse.move(center[0] + 5, center[1] + 15)  # where the ball is held makes no difference
+    page.mouse.move(center[0] - 18, center[1])  # where the ball is held makes no difference
     page.mouse.down()
-    page.mouse.move(center[0] + 6, center[1] + 15)
+    page.mouse.move(center[0] - 17, center[1])
     assert numbers(page) == start
     page.mouse.move(center[0] - 0.6 * center[0], center[1] - 5, steps=3)
     l, r, _ = numbers(page)  # noqa: E741
     assert l < start[0] / 2 and abs(l * r - 1) < 0.02
     page.mouse.up()
-    page.mouse.move(*center)
+    box = page.locator(".fl-handle").bounding_box()
+    page.mouse.move(box["x"] + 5, box["y"] + box["height"] / 2, steps=3)  # over the ball, let go
     assert numbers(page)[:2] == [l, r]
-    roll(page, 10)
-    page.locator(".fl-handle").dispatch_event("pointerdown", {"pointerId": 1})
-    assert page.get_by_role("button", name="Roll").is_visible()  # a held ball does not roll on
+
+
+def test_a_held_ball_does_not_roll_on(alone):
+    page = alone("hyperbola")
+    slider(page, "Noise").press("Home")
+    page.get_by_role("button", name="Roll").click()
+    page.locator(".fl-handle").hover()
+    assert page.get_by_role("button", name="Pause").is_visible()
+    page.mouse.down()
+    assert page.get_by_role("button", name="Roll").is_visible()
+
+
+def test_the_words_are_read_aloud_only_at_rest(alone):
+    page = alone("hyperbola")
+    words = page.locator(".fl-readout")
+    assert words.get_attribute("aria-live") == "polite"
+    page.get_by_role("button", name="Roll").click()
+    page.wait_for_function("document.querySelector('p').textContent.includes('steps')")
+    assert words.get_attribute("aria-live") == "off"
+    page.get_by_role("button", name="Pause").click()
+    assert words.get_attribute("aria-live") == "polite"
+
+
+def test_a_script_that_fails_leaves_the_still(browser, monkeypatch, tmp_path):
+    for path in explore.SCRIPTS.iterdir():
+        (tmp_path / path.name).write_text(path.read_text().replace("let l, r, steps", "nothing();"))
+    monkeypatch.setattr(explore, "SCRIPTS", tmp_path)
+    with pytest.raises(RuntimeError, match=r"hyperbola\.js"):
+        stills.open_alone(browser, "hyperbola")
+    page = browser.contexts[-1].pages[-1]
+    assert page.locator(".fl-panels").inner_text() == "What the script must take away."
+    assert page.locator(".fl-explorable-controls").count() == 0
+    page.close()
 
 
 def test_the_ball_obeys_reduced_motion(alone):
@@ -214,6 +245,12 @@ def test_an_answer_that_is_not_the_minimum_is_not_shown(alone):
     )
     slider(page, "Measurements").press("ArrowRight")
     assert say(page).startswith("This case was not solved")
+    page.evaluate(  # as cheap as the solution, and it does not fit
+        "() => { explore.leastSum = (B, b) => {"
+        " const found = right(B, b); return { ...found, y: found.y.map((v) => -v) }; }; }"
+    )
+    slider(page, "Measurements").press("ArrowRight")
+    assert say(page).startswith("This case was not solved")
 
 
 def test_depth_two_keeps_the_zeros_and_depth_three_loses_them(alone):
@@ -251,3 +288,26 @@ def test_the_ball_touches_the_line_at_the_least_penalty(alone):
         assert min(abs(side.min()), abs(side.max())) < 0.5
         assert abs((touch[0] - line[0]) @ normal) < 0.3
         assert np.hypot(*(area - touch[0]).T).min() < 3
+
+
+def test_entries_beyond_the_frame_are_named(alone):
+    page = alone("depth")
+    edges = page.evaluate(
+        "() => { const f = document.querySelectorAll('.frame')[1];"
+        " const [y, h] = ['y', 'height'].map((a) => Number(f.getAttribute(a)));"
+        " return [y + (0.1 / 6) * h, y + (5.9 / 6) * h]; }"
+    )
+    seen = set()
+    for _ in range(12):
+        page.get_by_role("button", name="New instance").click()
+        for m in ("6", "24"):
+            slider(page, "Measurements").fill(m)
+            slider(page, "Depth").fill("2")
+            places = page.evaluate(
+                "[...document.querySelectorAll('svg')[1].querySelectorAll('.ball')]"
+                ".map((e) => Number(e.getAttribute('cy')))"
+            )
+            beyond = any(abs(place - edge) < 0.2 for place in places for edge in edges)
+            assert ("Some entries leave the frame." in say(page)) == beyond
+            seen.add(beyond)
+    assert seen == {True, False}
